@@ -1,0 +1,12 @@
+"""PointNet for part segmentation: from a cloud's points to each point's part.
+
+    layers.py          pointwise layer, T-Net                                       (keras.ops only)
+    network.py         [B, N, 3] -> logits [B, N, K], any N                         (keras.ops only)
+    loss.py            cross-entropy over annotated points, orthogonality per cloud (keras.ops only)
+    metrics.py         confusion counts -> accuracy, IoU, instance mIoU             (NumPy only)
+    input_pipeline.py  Transform's Examples -> fresh draws and augmentation each epoch
+    training.py        the training loop: schedule, checkpoint by validation instance mIoU
+    signatures.py      what the exported SavedModel offers
+    trainer.py         `run_fn`: what TFX's Trainer calls
+    settings.py        this room's part of the config
+"""

@@ -1,0 +1,76 @@
+"""What can be set of the network and of its training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from preprocessing.settings import AugmentationSettings, Settings
+
+
+class NetworkSettings(Settings):
+    """Widths of PointNet's layers; the defaults are the published Keras example's."""
+
+    local_widths: tuple[int, ...] = Field(
+        (64, 128, 128), description="Pointwise layers between the input and the feature T-Net."
+    )
+    global_widths: tuple[int, ...] = Field(
+        (512, 2048),
+        description="Pointwise layers behind the feature T-Net; the last one is max-pooled.",
+    )
+    transform_widths: tuple[int, ...] = Field(
+        (64, 128, 1024), description="Pointwise layers of each T-Net; the last one is max-pooled."
+    )
+    transform_dense_widths: tuple[int, ...] = Field(
+        (512, 256), description="Dense layers of each T-Net behind its maximum."
+    )
+    head_widths: tuple[int, ...] = Field(
+        (128,), description="Pointwise layers of the segmentation head before the logits."
+    )
+    input_transform: bool = Field(True, description="Use the 3x3 T-Net on the input.")
+    feature_transform: bool = Field(True, description="Use the T-Net on the local features.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Dropout rate in the head.")
+
+    @model_validator(mode="after")
+    def _has_layers(self) -> NetworkSettings:
+        for name in (
+            "local_widths", "global_widths", "transform_widths", "head_widths"
+        ):  # fmt: skip
+            widths = getattr(self, name)
+            if not widths or min(widths) < 1:
+                raise ValueError(f"{name} is {list(widths)}; it needs at least one positive width")
+        return self
+
+
+class TrainingSettings(Settings):
+    """The recipe: how long, how fast, on what."""
+
+    epochs: int = Field(200, ge=1, description="Passes over the training split.")
+    batch_size: int = Field(32, ge=1, description="Clouds a step.")
+    points_per_draw: int | None = Field(
+        None, ge=1, description="Points drawn afresh from Transform's sample; null: all of them."
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="Peak, reached after the warm-up.")
+    final_learning_rate: float = Field(1e-5, ge=0, description="Where the cosine decay ends.")
+    warmup_epochs: float = Field(5, ge=0, description="Epochs of linear warm-up.")
+    weight_decay: float = Field(
+        1e-4, ge=0, description="AdamW's; never on batch norm and biases."
+    )
+    clip_norm: float = Field(1.0, gt=0, description="Largest global norm of a step's gradients.")
+    orthogonality: float = Field(
+        1e-3, ge=0, description="Weight of the feature transform's orthogonality loss."
+    )
+    batch_norm_momentum: float = Field(
+        0.9, gt=0, lt=1, description="Moving averages' momentum at the start."
+    )
+    final_batch_norm_momentum: float = Field(
+        0.99, gt=0, lt=1, description="... and at the end; it rises linearly in between."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Compute type; auto: bfloat16 on a GPU that has it, else float32."
+    )
+    augmentation: AugmentationSettings = Field(
+        AugmentationSettings(), description="What is done to each training cloud."
+    )
+    seed: int = Field(0, description="Weights, shuffling, draws and augmentation follow from it.")

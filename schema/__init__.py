@@ -1,0 +1,9 @@
+"""What a cloud record is: its features, its categories with their parts and colours.
+
+This room imports nothing of ours, and importing it never imports TensorFlow.
+
+    categories.py   the 16 ShapeNet categories, their synsets and 50 parts; the colours parts are drawn in
+    record.py       `CloudRecord`, the Python form of a record, and the names of its features
+    schema.pbtxt    the same record as TensorFlow Metadata: what ExampleValidator checks, and the ragged
+                    tensors [n, 3] and [n] that Transform, the Trainer and serving read
+"""

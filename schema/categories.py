@@ -98,3 +98,17 @@ SHAPENET_CATEGORIES = (
     Category("Skateboard", "04225987", ("wheel", "deck", "bearing"), rest="bearing"),
     Category("Table", "04379243", ("top", "leg", "support"), rest="support"),
 )
+
+
+def class_ranges(categories: tuple[Category, ...]) -> tuple[tuple[int, int], ...]:
+    """The model's classes of each category: [start, end) into its K logits.
+
+    The classes of all categories stand one behind the other, so that a label (an index into its
+    category's parts) becomes a class by adding `start`; with one category they are the same.
+    """
+    ranges = []
+    start = 0
+    for category in categories:
+        ranges.append((start, start + len(category.parts)))
+        start += len(category.parts)
+    return tuple(ranges)

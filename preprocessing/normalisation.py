@@ -1,0 +1,52 @@
+"""The one normalisation: Transform, training, evaluation and every serving signature call it."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+# Written into the exported model's assets; raise it when the rule below changes.
+NORMALISATION_VERSION = 1
+
+
+def normalise(points: tf.Tensor, valid: tf.Tensor | None = None) -> tf.Tensor:
+    """Centres each cloud on its centroid and divides by its largest radius.
+
+    Sums run in float64, so that a cloud gives the same float32 values whatever it is padded with
+    and whichever clouds share its batch. A cloud of zero radius stays at the origin.
+
+    Args:
+      points: float32 [B, N, 3], raw coordinates.
+      valid: bool [B, N], False in padding, whose coordinates are never looked at; None: no padding.
+
+    Returns:
+      float32 [B, N, 3]; padding is at the origin.
+    """
+    wide = tf.cast(points, tf.float64)
+    if valid is None:
+        count = tf.cast(tf.shape(points)[1], tf.float64)
+    else:
+        wide = tf.where(valid[:, :, tf.newaxis], wide, tf.zeros_like(wide))
+        count = tf.reduce_sum(tf.cast(valid, tf.float64), axis=1)[:, tf.newaxis, tf.newaxis]
+        count = tf.maximum(count, 1.0)
+    centred = wide - tf.reduce_sum(wide, axis=1, keepdims=True) / count
+    if valid is not None:
+        centred = tf.where(valid[:, :, tf.newaxis], centred, tf.zeros_like(centred))
+    squares = tf.reduce_sum(tf.square(centred), axis=2, keepdims=True)  # [B, N, 1]
+    radius = tf.sqrt(tf.reduce_max(squares, axis=1, keepdims=True))  # [B, 1, 1]
+    return tf.cast(centred / tf.where(radius > 0, radius, tf.ones_like(radius)), tf.float32)
+
+
+def repeat_first_point(points: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+    """Turns padding into copies of the cloud's first point.
+
+    A maximum over points does not change by repeating one of them, so a max-pooled network needs no
+    mask.
+
+    Args:
+      points: [B, N, 3].
+      valid: bool [B, N].
+
+    Returns:
+      [B, N, 3]
+    """
+    return tf.where(valid[:, :, tf.newaxis], points, points[:, :1, :])

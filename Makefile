@@ -1,0 +1,39 @@
+# Every target is one line that calls a program; `make help` lists them.
+# Most begin alike: make the environment if it is not there or out of date, then run in it.
+
+CONFIG ?= demo
+DATA ?=
+OUT ?= out
+TESTS ?=
+
+IN_ENVIRONMENT = python3 requirements/environment.py run --
+
+.DEFAULT_GOAL := help
+.PHONY: run test test-newest lint format lock check clean help
+
+run: ## run the pipeline: CONFIG=<preset or YAML file> DATA=<folder or zip> OUT=<folder>
+	@$(IN_ENVIRONMENT) python -m pipeline.local_runner --config "$(CONFIG)" --data "$(DATA)" --out "$(OUT)"
+
+test: ## run the tests: TESTS=<folder, file or pytest options> for some of them
+	@$(IN_ENVIRONMENT) python -m pytest $(TESTS)
+
+test-newest: ## run the tests on the newest TFX, in a Debian 13 tree if this system is older
+	@python3 -m requirements.newest_on_debian12 $(TESTS)
+
+lint: ## check the code: ruff, its formatter, and mypy
+	@$(IN_ENVIRONMENT) python -m requirements.lint
+
+format: ## let ruff format the code and mend what it can
+	@$(IN_ENVIRONMENT) python -m requirements.lint --mend
+
+lock: ## compile the lock files anew; UPGRADE=1 takes the newest versions
+	@python3 -m requirements.lock
+
+check: ## say which environment would be made here, and what is missing for it
+	@python3 requirements/environment.py check
+
+clean: ## remove the environments and caches; results under out/ stay
+	@rm -rf .venv .venv-newest .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile

@@ -1,0 +1,36 @@
+"""Packages the pipeline: its rooms, their data files, and the command ``pointnet-parts``."""
+
+from setuptools import find_packages, setup
+
+ROOMS = ["schema", "preprocessing", "model", "components", "pipeline", "serving"]
+
+setup(
+    name="pointnet-parts",
+    version="0.1.0",
+    description="A TFX production pipeline for PointNet part segmentation of point clouds",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    # Written out, so that an editable install puts this folder on the path as it is: a room or a
+    # module added later is found without installing again.
+    package_dir={"": "."},
+    packages=find_packages(include=ROOMS + [f"{room}.*" for room in ROOMS]),
+    package_data={
+        "": ["*.pbtxt", "*.yaml", "*.json", "*.txt", "*.html", "*.css", "*.js", "*.svg"],
+    },
+    # Loose ranges: the exact, hashed versions of both stacks stand in requirements/.
+    install_requires=[
+        "tfx>=1.16,<1.22",
+        "apache-beam[gcp]>=2.60",
+        "click>=8",
+        "h5py>=3.9",
+        "jinja2>=3.1",
+        "keras>=3.3,<4",
+        "matplotlib>=3.7",
+        "numpy",
+        "pyarrow",
+        "pydantic>=2.5,<3",
+        "PyYAML>=6",
+        "rich>=13",
+    ],
+    entry_points={"console_scripts": ["pointnet-parts = pipeline.cli:main"]},
+)

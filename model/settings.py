@@ -31,6 +31,11 @@ class NetworkSettings(Settings):
     input_transform: bool = Field(True, description="Use the 3x3 T-Net on the input.")
     feature_transform: bool = Field(True, description="Use the T-Net on the local features.")
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout rate in the head.")
+    bias_before_batch_norm: bool = Field(
+        False,
+        description="Keep the biases that batch norm takes away again; only the published example's "
+        "layers have them, and with them its 7,370,062 parameters.",
+    )
 
     @model_validator(mode="after")
     def _has_layers(self) -> NetworkSettings:

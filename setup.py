@@ -15,7 +15,8 @@ setup(
     package_dir={"": "."},
     packages=find_packages(include=ROOMS + [f"{room}.*" for room in ROOMS]),
     package_data={
-        "": ["*.pbtxt", "*.yaml", "*.json", "*.txt", "*.html", "*.css", "*.js", "*.svg"],
+        room: [f"**/*.{kind}" for kind in ("pbtxt", "yaml", "json", "html", "css", "js", "svg")]
+        for room in ROOMS
     },
     # Loose ranges: the exact, hashed versions of both stacks stand in requirements/.
     install_requires=[

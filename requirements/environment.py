@@ -228,8 +228,8 @@ def gpu_from_answer(code: int, text: str) -> Gpu:
     if int(release) < OLDEST_DRIVER:
         return Gpu(
             False,
-            f"{name.strip()}'s driver {driver.strip()} is older than {OLDEST_DRIVER}, which CUDA 12 "
-            "needs: training runs on the CPU until the driver is updated",
+            f"{name.strip()}'s driver {driver.strip()} is older than {OLDEST_DRIVER}, which CUDA "
+            "12 needs: training runs on the CPU until the driver is updated",
         )
     return Gpu(True, f"{name.strip()} (driver {driver.strip()}): with TensorFlow's CUDA libraries")
 
@@ -261,7 +261,7 @@ def choose_stack(
     if system != "Linux" or machine not in ("x86_64", "AMD64"):
         raise EnvironmentProblem(
             f"TFX has no packages for {system} on {machine}: use a Linux x86-64 machine, or a "
-            "Linux container for x86-64 (such as `docker run --platform linux/amd64 ... ubuntu:24.04`)."
+            "Linux container (such as `docker run --platform linux/amd64 ... ubuntu:24.04`)."
         )
     if glibc is None:
         raise EnvironmentProblem(
@@ -273,12 +273,14 @@ def choose_stack(
         needed = dotted(wanted[-1].oldest_glibc)
         raise EnvironmentProblem(
             f"This system's C library is glibc {dotted(glibc)}, and TFX {wanted[-1].tfx} needs "
-            f"{needed} or later: use a newer system (such as Debian 12 or Ubuntu 22.04) or container."
+            f"{needed} or later: use a newer system or container (Debian 12, Ubuntu 22.04, ...)."
         )
     for stack in loadable:
         fitting = [p for p in pythons if p.release in stack.pythons and p.usable]
-        # One with headers is ready to build with; without, the user will be told what to install.
-        fitting.sort(key=lambda python: not python.headers)
+        # One with headers can be built with; else the user's own python3; else what is proven most.
+        fitting.sort(
+            key=lambda p: (not p.headers, p is not pythons[0], stack.pythons.index(p.release))
+        )
         if fitting:
             return Choice(stack, fitting[0], fitting[0].release, _reason(stack, glibc))
     releases = " or ".join(dotted(release) for stack in loadable for release in stack.pythons)
@@ -450,7 +452,7 @@ def call(command: Sequence[object], environ: Mapping[str, str], held: int, failu
         assert process.stdout is not None
         for line in process.stdout:
             text = line.decode(errors="replace").rstrip()
-            if text and not text.startswith((" + ", " - ", " ~ ")):
+            if text and not text.startswith((" + ", " - ", " ~ ", " Downloaded ", "   Building ")):
                 say(f"  {text}")
         code = process.wait()
     if code != 0:

@@ -51,6 +51,12 @@ class DataSettings(Settings):
     shard_megabytes: float = Field(
         16.0, gt=0, description="Raw text that goes into one TFRecord file, in MB."
     )
+    max_bad_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Share of shapes that may be unreadable and left out; more stops the conversion.",
+    )
 
 
 class TransformSettings(Settings):

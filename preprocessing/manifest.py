@@ -1,0 +1,162 @@
+"""What a conversion made: manifest.json, written last, and the sign that it was finished."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from preprocessing.findings import BadInput, Finding
+from schema.categories import Category
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One record file.
+
+    Attributes:
+      file: its name relative to the data set, e.g. "train/part-00000-of-00003.tfrecord.gz".
+      records: clouds in it.
+      bytes: its size.
+      sha256: hash of the file, hexadecimal.
+    """
+
+    file: str
+    records: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Count:
+    """What one split holds of one category.
+
+    Attributes:
+      split: a name of schema.record.SPLITS, or UNLABELLED.
+      category: the category's name.
+      shapes: clouds.
+      points: points of all clouds.
+      unannotated: points with label -1; all of an unlabelled cloud.
+      parts: points of each part, by its name.
+      shapes_with_part: clouds that have a point of the part.
+    """
+
+    split: str
+    category: str
+    shapes: int
+    points: int
+    unannotated: int
+    parts: dict[str, int]
+    shapes_with_part: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A finished data set.
+
+    Attributes:
+      source: where it was read from, as given.
+      layout: the layout's name.
+      fingerprint: hash of the source's files, the settings and the code that converted them.
+      categories: those converted, with their parts in label order.
+      counts: what each split holds of each category.
+      shards: the record files.
+      findings: what was wrong.
+      settings: the settings it was converted with.
+    """
+
+    source: str
+    layout: str
+    fingerprint: str
+    categories: tuple[Category, ...]
+    counts: tuple[Count, ...]
+    shards: tuple[Shard, ...]
+    findings: tuple[Finding, ...]
+    settings: dict[str, object]
+
+    def shapes(self, split: str) -> int:
+        """Clouds of a split."""
+        return sum(count.shapes for count in self.counts if count.split == split)
+
+    def category(self, name: str) -> Category:
+        """A category by its name; raises KeyError."""
+        for category in self.categories:
+            if category.name == name:
+                return category
+        raise KeyError(name)
+
+    def to_text(self) -> str:
+        """As JSON."""
+        value = {
+            "format": FORMAT,
+            "source": self.source,
+            "layout": self.layout,
+            "fingerprint": self.fingerprint,
+            "settings": self.settings,
+            "categories": [category.to_json() for category in self.categories],
+            "counts": [asdict(count) for count in self.counts],
+            "shards": [asdict(shard) for shard in self.shards],
+            "findings": [finding.to_json() for finding in self.findings],
+        }
+        return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_text(cls, text: str, file: str = MANIFEST) -> Manifest:
+        """Raises BadInput where the text is no manifest of this format."""
+        try:
+            value = json.loads(text)
+            if value["format"] != FORMAT:
+                raise BadInput(
+                    "other_format",
+                    f"has format {value['format']}, expected {FORMAT}. Convert the source again.",
+                    file,
+                )
+            return cls(
+                source=value["source"],
+                layout=value["layout"],
+                fingerprint=value["fingerprint"],
+                categories=tuple(Category.from_json(item) for item in value["categories"]),
+                counts=tuple(Count(**item) for item in value["counts"]),
+                shards=tuple(Shard(**item) for item in value["shards"]),
+                findings=tuple(Finding.from_json(item) for item in value["findings"]),
+                settings=value["settings"],
+            )
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise BadInput(
+                "bad_manifest", f"is no manifest of a data set ({error!r:.80}).", file
+            ) from None
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Manifest:
+        """Reads the manifest of a finished data set.
+
+        Raises:
+          BadInput: there is none, or it is of another format.
+        """
+        file = Path(folder) / MANIFEST
+        try:
+            text = file.read_text(encoding="utf-8")
+        except OSError:
+            raise BadInput(
+                "no_manifest",
+                f"{folder} is no finished data set: it has no {MANIFEST}. Run pointnet-parts "
+                "convert.",
+            ) from None
+        return cls.from_text(text, str(file))
+
+    def summary(self) -> Sequence[str]:
+        """The counts as lines for the screen."""
+        lines = []
+        for count in self.counts:
+            total = max(count.points, 1)
+            parts = ", ".join(f"{name} {n / total:.1%}" for name, n in count.parts.items())
+            lines.append(
+                f"{count.split:<11}{count.category:<12}{count.shapes:>7,} shapes "
+                f"{count.points:>11,} points  ({parts}; unannotated "
+                f"{count.unannotated / total:.1%})"
+            )
+        return lines

@@ -29,7 +29,7 @@ format: ## let ruff format the code and mend what it can
 lock: ## compile the lock files anew; UPGRADE=1 takes the newest versions
 	@python3 -m requirements.lock
 
-check: ## say which environment would be made here, and what is missing for it
+check: ## say which environment is made here and what it lacks; GPU=0 and POINTNET_PYTHON=<path> change it
 	@python3 requirements/environment.py check
 
 clean: ## remove the environments and caches; results under out/ stay

@@ -64,7 +64,8 @@ def orthogonality(transform: Any, weight: float = ORTHOGONALITY_WEIGHT) -> Any:
     transform = _at_least_float32(transform)
     gram = ops.matmul(transform, ops.transpose(transform, (0, 2, 1)))
     distance = gram - ops.eye(transform.shape[-1], dtype=transform.dtype)
-    return weight * ops.mean(ops.sum(ops.square(distance), axis=(1, 2)))
+    # Not `ops.mean`, which on JAX rounds float64 to float32.
+    return weight * ops.sum(ops.square(distance)) / ops.cast(ops.shape(gram)[0], gram.dtype)
 
 
 def _at_least_float32(tensor: Any) -> Any:

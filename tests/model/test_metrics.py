@@ -1,4 +1,4 @@
-"""Counting and scoring, against numbers worked out by hand, scikit-learn and PointNet's own loop."""
+"""Counting and scoring, against hand-worked numbers, scikit-learn and PointNet's own loop."""
 
 import math
 
@@ -139,9 +139,7 @@ def test_a_data_set_against_the_published_loop(seed):
 def test_the_grouping_of_tallies_does_not_matter():
     rng = np.random.default_rng(0)
     clouds = [
-        metrics.tally_cloud(
-            metrics.confusion(rng.integers(-1, 3, 40), rng.integers(-1, 3, 40), 3)
-        )
+        metrics.tally_cloud(metrics.confusion(rng.integers(-1, 3, 40), rng.integers(-1, 3, 40), 3))
         for _ in range(9)
     ]
     at_once = metrics.merge(clouds)
@@ -169,9 +167,7 @@ def test_a_prediction_of_another_category_is_no_answer():
         (lambda: metrics.tally_cloud(np.ones((2, 3), int), 3), "has 2 parts"),
         (lambda: metrics.merge([]), "no tally"),
         (
-            lambda: metrics.merge(
-                [metrics.tally_cloud(np.ones((k, k + 1), int)) for k in (2, 3)]
-            ),
+            lambda: metrics.merge([metrics.tally_cloud(np.ones((k, k + 1), int)) for k in (2, 3)]),
             "different numbers",
         ),
     ],

@@ -103,10 +103,9 @@ def convert(
     staging = output + STAGING_SUFFIX
     with staging_lock(staging):
         try:
-            plan, summaries = _convert_all(
+            summaries, findings = _convert_all(
                 listing, settings, source, staging, fingerprint, beam_args
             )
-            findings = _all_findings(plan, summaries, listing)
             _show(findings)
             _check_share(findings, len(listing.shapes), settings)
         except BadInput:
@@ -136,9 +135,10 @@ def _convert_all(
     staging: str,
     fingerprint: str,
     beam_args: Sequence[str],
-) -> tuple[ConversionPlan, list[ShardSummary]]:
+) -> tuple[list[ShardSummary], tuple[Finding, ...]]:
     """Writes every shard; once more, should the unreadable shapes have been all of a split."""
     excluded: set[Shape] = set()
+    findings: set[Finding] = set()
     while True:
         plan = make_plan(listing, settings, excluded)
         _prepare(staging, f"{fingerprint} {_hash_names(excluded)}")
@@ -147,10 +147,12 @@ def _convert_all(
         summaries = [
             ShardSummary.from_text(store.read(summary_file(shard)) or b"") for shard in plan.shards
         ]
+        findings.update(plan.findings, *(summary.findings for summary in summaries))
         filled = {count.split for summary in summaries for count in summary.counts}
         if filled.issuperset(SPLITS):
-            return plan, summaries
-        bad = {f.shape for summary in summaries for f in summary.findings if f.left_out}
+            order = sorted(findings, key=lambda f: (f.code, f.file, f.shape, f.line, f.sentence))
+            return summaries, tuple(order)
+        bad = {finding.shape for finding in findings if finding.left_out}
         again = {shape for shape in listing.shapes if shape.name in bad}
         if again <= excluded:
             raise AssertionError("a split stayed empty though every shape in it was read")
@@ -202,14 +204,6 @@ def _write_shards(
                 staging=staging,
             )
         )
-
-
-def _all_findings(
-    plan: ConversionPlan, summaries: Sequence[ShardSummary], listing: Listing
-) -> tuple[Finding, ...]:
-    """Each once, in an order that does not depend on shards."""
-    found = {*plan.findings, *(f for summary in summaries for f in summary.findings)}
-    return tuple(sorted(found, key=lambda f: (f.code, f.file, f.shape, f.line, f.sentence)))
 
 
 def _check_share(findings: Sequence[Finding], shapes: int, settings: DataSettings) -> None:

@@ -248,17 +248,21 @@ def _cylinder(part: str, foot: Vector, height: float, radius: float, top: float)
     return [_tube(part, foot, head, radius, top), _disc(part, foot, radius), _disc(part, head, top)]
 
 
-def _arc(part: str, centre: Vector, radii: tuple[float, float], thickness: float) -> Surface:
-    """The half of an elliptic ring that stands out along x, upright."""
+def _arc(
+    part: str, centre: Vector, radii: tuple[float, float], thickness: float, turn: float
+) -> Surface:
+    """The half of an upright elliptic ring that stands out along x, turned about the y axis."""
     width, height = radii
+    cos, sin = np.cos(turn), np.sin(turn)
+    turned = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
 
     def draw(rng: Rng, n: int) -> np.ndarray:
-        angle, turn = rng.uniform(-np.pi / 2, np.pi / 2, n), rng.random(n) * 2 * np.pi
+        angle, roll = rng.uniform(-np.pi / 2, np.pi / 2, n), rng.random(n) * 2 * np.pi
         out = np.stack([np.cos(angle) * width, np.sin(angle) * height, 0 * angle], 1)
         normal = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1)
         side = np.array([0.0, 0.0, 1.0])
-        around = np.cos(turn)[:, None] * normal + np.sin(turn)[:, None] * side
-        return np.array(centre) + out + thickness * around
+        around = np.cos(roll)[:, None] * normal + np.sin(roll)[:, None] * side
+        return (np.array(centre) + out + thickness * around) @ turned
 
     return Surface(part, np.pi * (width + height) / 2 * 2 * np.pi * thickness, draw)
 
@@ -413,8 +417,9 @@ def _mug(rng: Rng) -> list[Surface]:
     ]
     tall = height * rng.uniform(0.22, 0.4)
     centre = ((r + top) / 2 - 0.01, height * rng.uniform(0.45, 0.6), 0.0)
-    radii = (rng.uniform(0.1, 0.2), tall)
-    surfaces.append(_arc("handle", centre, radii, rng.uniform(0.015, 0.03)))
+    radii = (rng.uniform(0.08, 0.2), tall)
+    thickness, turn = rng.uniform(0.02, 0.045), rng.uniform(-0.9, 0.9)
+    surfaces.append(_arc("handle", centre, radii, thickness, turn))
     return surfaces
 
 

@@ -19,7 +19,7 @@ from typing import Protocol
 from preprocessing.findings import BadInput
 
 # No file of one shape is larger; a member of an archive that says it is, is a trap.
-MAX_FILE_BYTES = 2**30
+MAX_FILE_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,7 @@ class Archive:
         except OSError as error:
             raise BadInput("no_source", f"{source}: {_reason(error)}.") from None
         self._folders: dict[str, dict[str, Entry]] = {"": {}}
+        self._twice: set[str] = set()
         for info in self._archive.infolist():
             self._add(info)
 
@@ -159,6 +160,8 @@ class Archive:
             self._folders[folder].setdefault(name, Entry(name, True, 0, 0))
             self._folders.setdefault(f"{folder}/{name}" if folder else name, {})
         else:
+            if name in self._folders[folder]:
+                self._twice.add(info.filename)
             self._folders[folder][name] = Entry(name, False, info.file_size, info.CRC)
 
     def entries(self, folder: str) -> list[Entry]:
@@ -178,6 +181,10 @@ class Archive:
                 else "is not in the archive. Restore the file."
             )
             raise BadInput("not_a_file" if folder else "no_file", sentence, name) from None
+        if name in self._twice:
+            raise BadInput(
+                "duplicate_file", "stands twice in the archive. Pack the archive again.", name
+            )
         _check_size(info.file_size, name)
         try:
             with self._archive.open(info) as file:

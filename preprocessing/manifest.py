@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from preprocessing.findings import BadInput, Finding
-from schema.categories import Category
+from schema.categories import Category, part_names
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -88,6 +88,19 @@ class Manifest:
             if category.name == name:
                 return category
         raise KeyError(name)
+
+    def parts_in(self, split: str) -> frozenset[str]:
+        """Names of the parts, as `part_names` gives them, that have a point in a split."""
+        found = {
+            (count.category, part)
+            for count in self.counts
+            if count.split == split
+            for part, points in count.parts.items()
+            if points
+        }
+        parts = [(category.name, part) for category in self.categories for part in category.parts]
+        names = part_names(self.categories)
+        return frozenset(name for name, part in zip(names, parts, strict=True) if part in found)
 
     def to_text(self) -> str:
         """As JSON."""

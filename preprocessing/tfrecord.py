@@ -1,7 +1,8 @@
 """GZIP TFRecord files: the same records give the same bytes; every checksum is checked.
 
 The format is TensorFlow's (tensorflow/core/lib/io/record_writer.h): a record is its length
-(uint64), the length's masked CRC-32C, the data, the data's masked CRC-32C. TensorFlow is not imported.
+(uint64), the length's masked CRC-32C, the data, the data's masked CRC-32C. TensorFlow is not
+imported.
 """
 
 from __future__ import annotations

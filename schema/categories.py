@@ -112,3 +112,13 @@ def class_ranges(categories: tuple[Category, ...]) -> tuple[tuple[int, int], ...
         ranges.append((start, start + len(category.parts)))
         start += len(category.parts)
     return tuple(ranges)
+
+
+def part_names(categories: tuple[Category, ...]) -> tuple[str, ...]:
+    """A name for each of the model's classes, as it stands in metrics, bounds and reports.
+
+    "wing" with a single category, "Airplane wing" with several.
+    """
+    if len(categories) == 1:
+        return categories[0].parts
+    return tuple(f"{category.name} {part}" for category in categories for part in category.parts)

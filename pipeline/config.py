@@ -1,0 +1,192 @@
+"""The one config object: read once, checked before any work, printed in full, stored with the run."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from components.settings import EvaluationSettings, ValidationSettings
+from model.settings import NetworkSettings, TrainingSettings
+from preprocessing.settings import DataSettings, Settings, TransformSettings
+
+
+class ConfigError(ValueError):
+    """A config that cannot be used; the message says where, what was found and what to do."""
+
+
+class BeamSettings(Settings):
+    """Where the Beam work (conversion, statistics, validation, Transform, evaluation) runs."""
+
+    args: tuple[str, ...] = Field(
+        (
+            "--runner=DirectRunner",
+            "--direct_running_mode=in_memory",
+            "--direct_num_workers=1",
+        ),
+        description="Beam's own options, one string each.",
+    )
+
+
+class PipelineConfig(Settings):
+    """Everything that a run depends on.
+
+    The sections stand in the room whose work they steer; a YAML file may leave out any key, and
+    then has the default.
+    """
+
+    name: str = Field(
+        "pointnet_parts",
+        pattern=r"^[a-z][a-z0-9_]*$",
+        description="The pipeline's and the served model's name: small letters, digits and _.",
+    )
+    data: DataSettings = Field(DataSettings(), description="Which shapes, and how they are split.")
+    validation: ValidationSettings = Field(
+        ValidationSettings(), description="Which clouds are refused, and how many are too many."
+    )
+    transform: TransformSettings = Field(
+        TransformSettings(), description="The sample of each cloud that training draws from."
+    )
+    network: NetworkSettings = Field(NetworkSettings(), description="PointNet's layers.")
+    training: TrainingSettings = Field(TrainingSettings(), description="The recipe.")
+    evaluation: EvaluationSettings = Field(
+        EvaluationSettings(), description="What a model must reach to be blessed."
+    )
+    beam: BeamSettings = Field(BeamSettings(), description="Where the Beam work runs.")
+    demo_shapes: int = Field(
+        0,
+        ge=0,
+        description="Made-up shapes of each category to make when no data is given; 0: none.",
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _draw_fits(self) -> PipelineConfig:
+        draw = self.training.points_per_draw
+        if draw is not None and draw > self.transform.points_per_cloud:
+            raise ValueError(
+                f"training.points_per_draw is {draw}, but Transform keeps only "
+                f"{self.transform.points_per_cloud} points of a cloud "
+                "(transform.points_per_cloud); lower the one or raise the other"
+            )
+        return self
+
+
+def preset_names() -> list[str]:
+    """The names that can stand for a file: airplane, all, demo, keras_example, ..."""
+    folder = resources.files("pipeline") / "presets"
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
+    )
+
+
+def load_config(name_or_path: str) -> PipelineConfig:
+    """Reads a preset by its name, or a YAML file by its path.
+
+    Args:
+      name_or_path: e.g. "demo", or "my_config.yaml".
+
+    Returns:
+      The config, defaults filled in.
+
+    Raises:
+      ConfigError: no such preset or file, not YAML, an unknown key, a value that cannot work.
+    """
+    if name_or_path in preset_names():
+        text = (resources.files("pipeline") / "presets" / f"{name_or_path}.yaml").read_text("utf-8")
+    else:
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise ConfigError(
+                f"config {name_or_path!r} is neither a preset ({', '.join(preset_names())}) nor a "
+                "YAML file that exists"
+            )
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"config {name_or_path} cannot be read: {error}") from error
+    return parse_config(text, name_or_path)
+
+
+def parse_config(text: str, source: str) -> PipelineConfig:
+    """Reads a config from YAML text; `source` is what error messages call it."""
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"config {source} is not YAML: {_one_line(str(error))}") from error
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"config {source} holds a {type(values).__name__}; expected keys and values, "
+            "such as `training: {epochs: 50}`"
+        )
+    try:
+        return PipelineConfig.model_validate(values)
+    except pydantic.ValidationError as error:
+        raise ConfigError(
+            f"config {source}: " + "; ".join(_describe(problem) for problem in error.errors())
+        ) from error
+
+
+def _describe(problem: Any) -> str:
+    """One of pydantic's findings as a sentence."""
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = _keys_at(problem["loc"][:-1])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}"
+        return f"unknown key {where}{hint}"
+    message = problem["msg"].removeprefix("Value error, ")
+    if not where:
+        return message
+    if problem["type"] == "value_error":
+        return f"{where}: {message}"
+    return f"{where}: found {problem['input']!r}; {message[0].lower()}{message[1:]}"
+
+
+def _keys_at(location: tuple[Any, ...]) -> list[str]:
+    """The keys that a section knows."""
+    section: Any = PipelineConfig
+    for part in location:
+        field = getattr(section, "model_fields", {}).get(part)
+        section = field.annotation if field is not None else None
+    return sorted(getattr(section, "model_fields", {}))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def to_yaml(config: PipelineConfig) -> str:
+    """The whole config, defaults included, as YAML that `load_config` reads back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def describe_fields() -> str:
+    """Every key with its default and its meaning, as a Markdown table."""
+    rows = ["| key | default | meaning |", "|---|---|---|"]
+    rows += _field_rows(PipelineConfig, "")
+    return "\n".join(rows)
+
+
+def _field_rows(section: Any, prefix: str) -> list[str]:
+    rows = []
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            rows += _field_rows(field.annotation, f"{prefix}{name}.")
+        else:
+            default = yaml.safe_dump(
+                field.default if not isinstance(field.default, tuple) else list(field.default),
+                default_flow_style=True,
+                width=1000,
+            )
+            default = default.replace("...", "").strip()
+            rows.append(f"| `{prefix}{name}` | `{default}` | {field.description} |")
+    return rows

@@ -1,0 +1,86 @@
+"""Runs a pipeline with TFX's local engine: a line a component on the screen, the rest in a log."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from pathlib import Path
+
+from absl import logging as absl_logging
+from rich.console import Console
+from tfx import v1 as tfx
+
+_COMPONENT = re.compile(r"Component (\S+) is (running|finished)\.")
+
+
+class PipelineFailed(RuntimeError):
+    """A component stopped the run.
+
+    Attributes:
+      component: its name.
+    """
+
+    def __init__(self, component: str, message: str):
+        super().__init__(message)
+        self.component = component
+
+
+class _Steps(logging.Handler):
+    """Shows which component is at work, from the local engine's own log lines."""
+
+    def __init__(self, console: Console):
+        super().__init__()
+        self.console = console
+        self.component = ""
+        self.started = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        found = _COMPONENT.match(record.getMessage())
+        if not found:
+            return
+        if found.group(2) == "running":
+            self.component = found.group(1)
+            self.started = time.monotonic()
+            self.console.print(f"{self.component} ...", highlight=False)
+        else:
+            seconds = time.monotonic() - self.started
+            self.console.print(f"{self.component} done in {seconds:.1f} s", highlight=False)
+
+
+def execute(pipeline: tfx.dsl.Pipeline, log: Path, console: Console) -> bool:
+    """Runs the pipeline with the local engine.
+
+    Args:
+      pipeline: what `create_pipeline` built.
+      log: file for everything that TFX, Beam and TensorFlow have to say; begun anew.
+      console: where a person reads.
+
+    Returns:
+      Whether the pipeline ran; not so where TFX's command line only compiles it.
+
+    Raises:
+      PipelineFailed: a component raised an error.
+    """
+    steps = _Steps(console)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    verbosity = absl_logging.get_verbosity()
+    to_file = logging.FileHandler(log, mode="w", encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root.handlers = [to_file, steps]
+    root.setLevel(logging.INFO)
+    absl_logging.set_verbosity(absl_logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        tfx.orchestration.LocalDagRunner().run(pipeline)
+    except Exception as error:
+        logging.getLogger(__name__).exception("the run stopped in %s", steps.component)
+        raise PipelineFailed(steps.component, " ".join(str(error).split())) from error
+    finally:
+        logging.captureWarnings(False)
+        root.handlers = handlers
+        root.setLevel(level)
+        absl_logging.set_verbosity(verbosity)
+        to_file.close()
+    return bool(steps.component)

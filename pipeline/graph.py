@@ -1,0 +1,240 @@
+"""The pipeline's graph. Every runner builds it here; they differ only in where it runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow_model_analysis as tfma
+from tfx import v1 as tfx
+from tfx.dsl.components.base.base_node import BaseNode
+
+import schema
+from components import segmentation_metrics
+from components.cloud_validator.component import CloudValidator
+from pipeline.baseline import LatestOtherBlessedModelStrategy
+from pipeline.config import PipelineConfig
+from pipeline.fingerprint import code_fingerprint
+from schema.categories import Category, part_names
+
+SCHEMA_FILE = str(Path(schema.__file__).parent / "schema.pbtxt")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a run reads and writes, and what its data set holds.
+
+    Attributes:
+      examples: the folder that conversion wrote: train/, val/, test/.
+      pipeline_root: where the components' artifacts go.
+      serving: the folder in which each pushed model becomes a numbered version.
+      metadata: ML Metadata's SQLite file; None where the platform has a store of its own.
+      categories: the categories to segment, with their parts, in the order of the model's classes.
+      test_parts: names (as in `part_names`) of the parts that occur in the test split; bounds on
+        parts hold for these. None: not known, bounds hold for all parts.
+      schema_file: schema.pbtxt, as the machine that runs ImportSchemaGen sees it.
+    """
+
+    examples: str
+    pipeline_root: str
+    serving: str
+    metadata: str | None
+    categories: tuple[Category, ...]
+    test_parts: frozenset[str] | None = None
+    schema_file: str = SCHEMA_FILE
+
+
+def create_pipeline(
+    config: PipelineConfig,
+    places: Places,
+    baseline_strategy: type = LatestOtherBlessedModelStrategy,
+) -> tfx.dsl.Pipeline:
+    """Builds the graph from converted shapes to a pushed model.
+
+    Args:
+      config: what to do.
+      places: where to read and write.
+      baseline_strategy: how the Resolver finds the blessed model; a platform that knows only TFX's
+        own strategies is given one of those.
+
+    Returns:
+      The pipeline, for any of TFX's runners.
+    """
+    categories = [category.to_json() for category in places.categories]
+
+    # The converted shapes, split as conversion split them.
+    example_gen = tfx.components.ImportExampleGen(
+        input_base=places.examples,
+        input_config=tfx.proto.Input(
+            splits=[
+                tfx.proto.Input.Split(name=split, pattern=f"{split}/*.gz")
+                for split in ("train", "val", "test")
+            ]
+        ),
+    )
+
+    # What the features look like, against what they should look like.
+    statistics_gen = tfx.components.StatisticsGen(examples=example_gen.outputs["examples"])
+    schema_gen = tfx.components.ImportSchemaGen(schema_file=places.schema_file)
+    example_validator = tfx.components.ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
+    )
+
+    # Stops the run on anomalies, sets unsound clouds aside, and lets only sound ones through.
+    cloud_validator = CloudValidator(
+        examples=example_gen.outputs["examples"],
+        anomalies=example_validator.outputs["anomalies"],
+        settings=config.validation,
+        categories=places.categories,
+        code_fingerprint=code_fingerprint("components.cloud_validator.executor"),
+    )
+    clean_examples = cloud_validator.outputs["sound_examples"]
+
+    # Normalises whole clouds and keeps a sample of fixed size.
+    transform = tfx.components.Transform(
+        examples=clean_examples,
+        schema=schema_gen.outputs["schema"],
+        preprocessing_fn="preprocessing.transform.preprocessing_fn",
+        splits_config=tfx.proto.SplitsConfig(analyze=["train"], transform=["train", "val"]),
+        custom_config={
+            "transform": config.transform.model_dump(mode="json"),
+            "categories": categories,
+            "code_fingerprint": code_fingerprint("preprocessing.transform"),
+        },
+        disable_statistics=True,
+    )
+
+    # Trains PointNet; val chooses the checkpoint.
+    trainer = tfx.components.Trainer(
+        run_fn="model.trainer.run_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        train_args=tfx.proto.TrainArgs(splits=["train"]),
+        eval_args=tfx.proto.EvalArgs(splits=["val"]),
+        custom_config={
+            "network": config.network.model_dump(mode="json"),
+            "training": config.training.model_dump(mode="json"),
+            "points_per_cloud": config.transform.points_per_cloud,
+            "categories": categories,
+            "code_fingerprint": code_fingerprint("model.trainer"),
+        },
+    )
+
+    # The model in production, for the new one to be measured against.
+    baseline = tfx.dsl.Resolver(
+        strategy_class=baseline_strategy,
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+    ).with_id("baseline")
+    baseline.add_upstream_node(trainer)
+
+    # Measures both on all points of the test clouds and decides.
+    evaluator = tfx.components.Evaluator(
+        examples=clean_examples,
+        example_splits=["test"],
+        model=trainer.outputs["model"],
+        baseline_model=baseline.outputs["model"],
+        eval_config=evaluation_config(config, places),
+        schema=schema_gen.outputs["schema"],
+    )
+
+    # Gives a blessed model to the server.
+    pusher = tfx.components.Pusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        push_destination=tfx.proto.PushDestination(
+            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=places.serving)
+        ),
+    )
+
+    components: list[BaseNode] = [
+        example_gen,
+        statistics_gen,
+        schema_gen,
+        example_validator,
+        cloud_validator,
+        transform,
+        trainer,
+        baseline,
+        evaluator,
+        pusher,
+    ]
+    metadata = (
+        tfx.orchestration.metadata.sqlite_metadata_connection_config(places.metadata)
+        if places.metadata is not None
+        else None
+    )
+    return tfx.dsl.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=places.pipeline_root,
+        components=components,
+        enable_cache=True,
+        metadata_connection_config=metadata,
+        beam_pipeline_args=list(config.beam.args),
+    )
+
+
+def evaluation_config(config: PipelineConfig, places: Places) -> tfma.EvalConfig:
+    """What TFMA measures, and the bounds that decide the blessing.
+
+    Bounds hold for the overall slice only; without naming it, TFMA would apply them to every
+    category's slice too.
+    """
+    bounds = config.evaluation
+    thresholds = {"point_accuracy": bounds.point_accuracy, "instance_miou": bounds.instance_miou}
+    for part in part_names(places.categories):
+        if places.test_parts is None or part in places.test_parts:
+            thresholds[f"part_accuracy/{part}"] = bounds.part_accuracy_of.get(
+                part, bounds.part_accuracy
+            )
+            thresholds[f"part_iou/{part}"] = bounds.part_iou_of.get(part, bounds.part_iou)
+    slices = [tfma.SlicingSpec()]
+    if len(places.categories) > 1:
+        slices.append(tfma.SlicingSpec(feature_keys=["category"]))
+    overall = [tfma.SlicingSpec()]
+    return tfma.EvalConfig(
+        model_specs=[tfma.ModelSpec(signature_name="evaluate")],
+        slicing_specs=slices,
+        metrics_specs=[
+            tfma.MetricsSpec(
+                metrics=[
+                    tfma.MetricConfig(
+                        class_name=segmentation_metrics.SegmentationMetrics.__name__,
+                        module=segmentation_metrics.__name__,
+                        config=json.dumps(
+                            {
+                                "categories": [c.to_json() for c in places.categories],
+                                "code_fingerprint": code_fingerprint(
+                                    segmentation_metrics.__name__
+                                ),
+                            }
+                        ),
+                    )
+                ],
+                per_slice_thresholds={
+                    name: tfma.PerSliceMetricThresholds(
+                        thresholds=[
+                            tfma.PerSliceMetricThreshold(
+                                slicing_specs=overall, threshold=_tfma_threshold(threshold)
+                            )
+                        ]
+                    )
+                    for name, threshold in thresholds.items()
+                },
+            )
+        ],
+    )
+
+
+def _tfma_threshold(threshold) -> tfma.MetricThreshold:
+    """Our bounds in TFMA's terms."""
+    value = change = None
+    if threshold.minimum is not None:
+        value = tfma.GenericValueThreshold(lower_bound={"value": threshold.minimum})
+    if threshold.largest_drop is not None:
+        change = tfma.GenericChangeThreshold(
+            direction=tfma.MetricDirection.HIGHER_IS_BETTER,
+            absolute={"value": -threshold.largest_drop},
+        )
+    return tfma.MetricThreshold(value_threshold=value, change_threshold=change)

@@ -1,0 +1,236 @@
+"""Runs the pipeline on this machine: from raw shapes to a blessed, pushed model.
+
+`make run` calls this module; `tfx pipeline create --engine local` and `tfx run create --engine
+local` load it as their pipeline file. TFX's command passes no arguments on, so every option can
+also be given in the environment: POINTNET_CONFIG, POINTNET_DATA, POINTNET_CATEGORY, POINTNET_OUT.
+
+Exit status: 0 blessed and pushed, 1 not blessed, 2 a config or data that cannot be used, 3 a
+component failed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+# Before anything imports TensorFlow: share the GPU with other processes, and keep its C++ start-up
+# messages off the screen.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Google's clients warn of their coming Python versions at each import.
+warnings.filterwarnings("ignore", category=FutureWarning)
+
+import click
+from rich.console import Console
+
+from pipeline.config import ConfigError, PipelineConfig, load_config, to_yaml
+from preprocessing.findings import BadInput
+
+NOT_BLESSED, CANNOT_START, FAILED = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """The places below OUT; design of the folder, once."""
+
+    root: Path
+
+    @property
+    def demo_shapes(self) -> Path:
+        return self.root / "demo_shapes"
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "pipeline" / "artifacts"
+
+    @property
+    def metadata(self) -> Path:
+        return self.root / "pipeline" / "metadata.sqlite"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "pipeline" / "run.log"
+
+    @property
+    def config(self) -> Path:
+        return self.root / "pipeline" / "config.yaml"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    def serving(self, name: str) -> Path:
+        return self.root / "serving_model" / name
+
+
+@click.command(help=(__doc__ or "").split("\n", maxsplit=1)[0])
+@click.option(
+    "--config",
+    envvar="POINTNET_CONFIG",
+    default="demo",
+    show_default=True,
+    help="A preset (airplane, all, demo, few_shapes, keras_example) or a YAML file.",
+)
+@click.option(
+    "--data",
+    envvar="POINTNET_DATA",
+    default="",
+    help="Labelled shapes: a folder or a zip. Left out, the demo preset makes shapes up.",
+)
+@click.option(
+    "--category",
+    envvar="POINTNET_CATEGORY",
+    default="",
+    help="A category of the data, or all; otherwise the config's.",
+)
+@click.option(
+    "--out",
+    envvar="POINTNET_OUT",
+    default="out",
+    show_default=True,
+    help="Folder for everything that the run writes.",
+)
+def main(config: str, data: str, category: str, out: str) -> None:
+    console = Console(soft_wrap=True)
+    try:
+        status = run(config, data, category, Path(out or "out").absolute(), console)
+    except (ConfigError, BadInput) as error:
+        console.print(f"[red]Cannot start:[/red] {_escaped(error)}", highlight=False)
+        status = CANNOT_START
+    except KeyboardInterrupt:
+        console.print("Interrupted; the same command goes on from the last finished step.")
+        status = 130
+    sys.exit(status)
+
+
+def run(config_name: str, data: str, category: str, out: Path, console: Console) -> int:
+    """Converts, runs the pipeline and prints the outcome.
+
+    Args:
+      config_name: a preset or a YAML file.
+      data: folder or zip of labelled shapes; "" to make shapes up.
+      category: instead of the config's; "" to keep that.
+      out: folder for everything that is written.
+      console: where a person reads.
+
+    Returns:
+      The exit status, see the module.
+
+    Raises:
+      ConfigError, BadInput: with a sentence that says what to do.
+    """
+    config = load_config(config_name or "demo")
+    if category:
+        settings = config.data.model_copy(update={"category": category})
+        config = config.model_copy(update={"data": settings})
+    check_source(config, config_name, data)
+    folder = OutputFolder(out)
+    try:
+        folder.artifacts.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to {out}: {error.strerror}; give another folder with OUT=... "
+            "(option --out)"
+        ) from error
+    with only_run(folder):
+        console.rule(f"Config {config_name}")
+        console.print(to_yaml(config), markup=False, highlight=False, end="")
+        folder.config.write_text(to_yaml(config), "utf-8")
+        return _run_in(folder, config, data, console)
+
+
+def _run_in(folder: OutputFolder, config: PipelineConfig, data: str, console: Console) -> int:
+    # TensorFlow and TFX take seconds to import: not before the config was found sound.
+    from pipeline.execution import PipelineFailed, execute
+    from pipeline.graph import Places, create_pipeline
+    from pipeline.summary import outcome_of_last_run, print_outcome
+    from preprocessing.convert import convert
+    from preprocessing.demo_shapes import make_demo_shapes
+
+    if not data:
+        console.rule("Demo data: made-up shapes")
+        make_demo_shapes(folder.demo_shapes, config.demo_shapes, [config.data.category], seed=0)
+        data = str(folder.demo_shapes)
+    console.rule("Conversion")
+    manifest = convert(data, str(folder.data), config.data, config.beam.args)
+    places = Places(
+        examples=str(folder.data),
+        pipeline_root=str(folder.artifacts),
+        serving=str(folder.serving(config.name)),
+        metadata=str(folder.metadata),
+        categories=manifest.categories,
+        test_parts=manifest.parts_in("test"),
+    )
+    console.rule("Pipeline")
+    try:
+        executed = execute(create_pipeline(config, places), folder.log, console)
+    except PipelineFailed as error:
+        console.print(f"[red]Stopped in {error.component}:[/red] {_escaped(error)}")
+        console.print(f"Nothing was pushed. The whole log: {folder.log}")
+        return FAILED
+    if not executed:  # `tfx pipeline create` only wanted the graph
+        return 0
+    outcome = outcome_of_last_run(folder.metadata, config.name)
+    report = None
+    if outcome.report is not None:
+        shutil.copyfile(Path(outcome.report) / folder.report.name, folder.report)
+        report = folder.report
+    console.rule("Outcome")
+    again = "saved_model_cli show --all --dir " + outcome.pushed if outcome.pushed else "make run ..."
+    print_outcome(outcome, places.categories, report, again, console)
+    return 0 if outcome.blessed else NOT_BLESSED
+
+
+def check_source(config: PipelineConfig, config_name: str, data: str) -> None:
+    """Looks whether there is anything to read.
+
+    Raises:
+      ConfigError: no data given and none to be made up, or the path does not exist.
+    """
+    if data and not Path(data).exists():
+        raise ConfigError(
+            f"DATA is {data!r}, and there is no such folder or file (from {Path.cwd()}); give the "
+            "folder or the zip that holds the labelled shapes"
+        )
+    if not data and config.demo_shapes == 0:
+        raise ConfigError(
+            f"config {config_name!r} needs data: give DATA=<folder or zip of labelled shapes> "
+            "(option --data), or take CONFIG=demo, which makes shapes up"
+        )
+
+
+@contextmanager
+def only_run(folder: OutputFolder) -> Iterator[None]:
+    """Holds the folder for one run at a time.
+
+    Raises:
+      ConfigError: another run is working in it.
+    """
+    with (folder.root / "pipeline" / "running.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"another run is working in {folder.root}; wait for it, or give another folder "
+                "with OUT=... (option --out)"
+            ) from error
+        yield
+
+
+def _escaped(error: Exception) -> str:
+    return str(error).replace("[", r"\[")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""What a person reads at the end of a run: the per-part table, the verdict, where things are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow_model_analysis as tfma
+from rich.console import Console
+from rich.table import Table
+from tfx.orchestration import metadata
+from tfx.types import standard_artifacts
+
+from schema.categories import Category, part_names
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+      blessed: whether the model may serve.
+      reasons: a sentence for each bound that it missed.
+      metrics: value by key, see components/segmentation_metrics.py.
+      baseline: the same of the model it was compared with; empty on a first run.
+      pushed: the version's folder, None if nothing was pushed.
+      evaluation: the Evaluator's output folder.
+      report: the page's file, None if the run made none.
+    """
+
+    blessed: bool
+    reasons: tuple[str, ...]
+    metrics: dict[str, float]
+    baseline: dict[str, float]
+    pushed: str | None
+    evaluation: str
+    report: str | None
+
+
+def outcome_of_last_run(metadata_file: Path, pipeline_name: str) -> Outcome:
+    """Reads the latest run's outcome from ML Metadata and the Evaluator's files.
+
+    Args:
+      metadata_file: the SQLite file.
+      pipeline_name: whose runs.
+
+    Raises:
+      LookupError: the latest run has no evaluation.
+    """
+    connection = metadata.sqlite_metadata_connection_config(str(metadata_file))
+    with metadata.Metadata(connection) as handle:
+        artifacts = _artifacts_of_last_run(handle.store, pipeline_name)
+    evaluation = artifacts.get(standard_artifacts.ModelEvaluation.TYPE_NAME)
+    if evaluation is None:
+        raise LookupError(f"the latest run of {pipeline_name} in {metadata_file} has no evaluation")
+    pushed = artifacts.get(standard_artifacts.PushedModel.TYPE_NAME)
+    was_pushed = pushed is not None and pushed.custom_properties["pushed"].int_value == 1
+    validation = tfma.load_validation_result(evaluation.uri)
+    report = artifacts.get("SegmentationReport")
+    return Outcome(
+        blessed=bool(validation.validation_ok) and was_pushed,
+        reasons=tuple(failed_bounds(validation)),
+        metrics=overall_metrics(evaluation.uri, "candidate"),
+        baseline=overall_metrics(evaluation.uri, "baseline"),
+        pushed=pushed.custom_properties["pushed_destination"].string_value if was_pushed else None,
+        evaluation=evaluation.uri,
+        report=report.uri if report is not None else None,
+    )
+
+
+def _artifacts_of_last_run(store: Any, pipeline_name: str) -> dict[str, Any]:
+    """The newest run's artifacts by type name."""
+    runs = [
+        context
+        for context in store.get_contexts_by_type("pipeline_run")
+        if pipeline_name in {p.name for p in store.get_parent_contexts_by_context(context.id)}
+    ]
+    newest = max(runs, key=lambda context: context.id)
+    types = {kind.id: kind.name for kind in store.get_artifact_types()}
+    artifacts = sorted(store.get_artifacts_by_context(newest.id), key=lambda found: found.id)
+    return {types[artifact.type_id]: artifact for artifact in artifacts}
+
+
+def overall_metrics(evaluation: str, model: str) -> dict[str, float]:
+    """A model's metrics on all test clouds.
+
+    Args:
+      evaluation: the Evaluator's output folder.
+      model: "candidate" or "baseline".
+
+    Returns:
+      Value by key; empty if there was no such model.
+    """
+    result = tfma.load_eval_results(evaluation).get_results()
+    by_model = {found.model_name: found for found in result} if result else {}
+    found = by_model.get(model) or (by_model.get("") if model == "candidate" else None)
+    if found is None:
+        return {}
+    overall = dict(found.slicing_metrics)[()]
+    return {key: value["doubleValue"] for key, value in overall[""][""].items()}
+
+
+def failed_bounds(validation: Any) -> list[str]:
+    """A sentence for each bound that the model missed.
+
+    Args:
+      validation: TFMA's ValidationResult.
+    """
+    sentences = []
+    for per_slice in validation.metric_validations_per_slice:
+        for failure in per_slice.failures:
+            sentences.append(_failure(failure))
+    if not validation.validation_ok and not sentences:
+        sentences.append("no bound was checked; set at least one under evaluation")
+    return sentences
+
+
+def _failure(failure: Any) -> str:
+    name = _metric_title(failure.metric_key.name)
+    measured = failure.metric_value.double_value.value
+    if failure.message:
+        return f"{name}: {failure.message}"
+    threshold = failure.metric_threshold
+    if failure.metric_key.is_diff:
+        lost = -measured
+        allowed = -threshold.change_threshold.absolute.value
+        return f"{name} fell by {lost:.4f} below the blessed model; at most {allowed:.4f} may be lost"
+    needed = threshold.value_threshold.lower_bound.value
+    if math.isnan(measured):
+        return f"{name} could not be measured; at least {needed:.4f} is needed"
+    return (
+        f"{name} is {measured:.4f}; at least {needed:.4f} is needed ({needed - measured:.4f} missing)"
+    )
+
+
+def _metric_title(key: str) -> str:
+    metric, _, part = key.partition("/")
+    title = metric.replace("_", " ").replace("miou", "mIoU").replace("iou", "IoU")
+    return f"{title} of {part}" if part else title
+
+
+def print_outcome(
+    outcome: Outcome,
+    categories: tuple[Category, ...],
+    report: Path | None,
+    again: str,
+    console: Console,
+) -> None:
+    """Prints the last lines of a run.
+
+    Args:
+      outcome: what to print.
+      categories: the model's categories.
+      report: the page for a person.
+      again: what to type next.
+      console: where to.
+    """
+    metrics, baseline = outcome.metrics, outcome.baseline
+    table = Table(title="All points of the test clouds, by part", title_justify="left")
+    for column in ("part", "points", "accuracy", "IoU", "IoU of the blessed model"):
+        table.add_column(column, justify="left" if column == "part" else "right")
+    for part in part_names(categories):
+        points = metrics[f"part_points/{part}"]
+        table.add_row(
+            part,
+            f"{points:,.0f}",
+            _figure(metrics[f"part_accuracy/{part}"]),
+            _figure(metrics[f"part_iou/{part}"]),
+            _figure(baseline.get(f"part_iou/{part}", math.nan)),
+        )
+    console.print(table)
+    console.print(
+        f"point accuracy {_figure(metrics['point_accuracy'])}, "
+        f"instance mIoU {_figure(metrics['instance_miou'])} (a part absent from shape and answer "
+        f"counts 1), over present parts only "
+        f"{_figure(metrics['instance_miou_of_present_parts'])}; {metrics['clouds']:.0f} clouds",
+        highlight=False,
+    )
+    if outcome.blessed:
+        against = "and no worse than the blessed model" if baseline else "no blessed model yet"
+        console.print(f"[green]Blessed[/green]: every bound is met ({against}).")
+    else:
+        console.print("[red]Not blessed[/red]; nothing was pushed:")
+        for reason in outcome.reasons:
+            console.print(f"  {reason}", markup=False, highlight=False)
+    rows = [("model", outcome.pushed), ("report", report), ("evaluation", outcome.evaluation)]
+    for name, place in rows:
+        if place is not None:
+            console.print(f"{name + ':':<12}{place}", markup=False, highlight=False)
+    console.print(f"{'next:':<12}{again}", markup=False, highlight=False)
+
+
+def _figure(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"

@@ -1,0 +1,282 @@
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import numpy as np
+import pytest
+
+from preprocessing.convert import convert
+from preprocessing.examples import from_example
+from preprocessing.findings import BadInput
+from preprocessing.manifest import Manifest
+from preprocessing.settings import DataSettings
+from preprocessing.tfrecord import read_records
+
+SETTINGS = DataSettings()
+
+
+def contents(folder):
+    """Hash of every file, by name."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def records(folder, split):
+    found = []
+    for path in sorted((folder / split).glob("*.tfrecord.gz")):
+        with open(path, "rb") as file:
+            found += [from_example(record) for record in read_records(file, str(path))]
+    return found
+
+
+@pytest.fixture
+def twenty(planes):
+    for i in range(20):
+        planes.shape(f"shape{i:02d}", 6 + i)
+    return planes
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out" / "data"
+
+
+def test_every_shape_stands_in_one_split_as_it_was_read(twenty, out):
+    twenty.points("nobody", "0 0 0\n1 1 1\n")
+    manifest = convert(str(twenty.root), str(out), SETTINGS)
+    splits = {s: records(out, s) for s in ("train", "val", "test", "unlabelled")}
+    assert {s: len(r) for s, r in splits.items()} == {
+        "train": 14,
+        "val": 2,
+        "test": 4,
+        "unlabelled": 1,
+    }
+    assert splits["unlabelled"][0].labels is None
+    ids = [record.shape_id for s in ("train", "val", "test") for record in splits[s]]
+    assert sorted(ids) == [f"shape{i:02d}" for i in range(20)]
+    for record in splits["train"]:
+        points = twenty.root / "planes" / "points" / f"{record.shape_id}.pts"
+        np.testing.assert_array_equal(record.points, np.loadtxt(points).astype(np.float32))
+    assert [c.name for c in manifest.categories] == ["Airplane"]
+    assert {s: manifest.shapes(s) for s in splits} == {s: len(r) for s, r in splits.items()}
+    train = next(count for count in manifest.counts if count.split == "train")
+    assert train.parts["body"] == sum(int((r.labels == 0).sum()) for r in splits["train"])
+    assert train.shapes_with_part == {"body": 14, "wing": 14, "tail": 0}
+    assert Manifest.load(out) == manifest
+
+
+def test_the_manifest_tells_the_files_hashes(twenty, out):
+    manifest = convert(str(twenty.root), str(out), SETTINGS)
+    found = contents(out)
+    assert {shard.file: shard.sha256 for shard in manifest.shards} == {
+        name: value for name, value in found.items() if name != "manifest.json"
+    }
+    assert all((out / shard.file).stat().st_size == shard.bytes for shard in manifest.shards)
+    assert os.listdir(out.parent) == ["data"]
+
+
+def test_again_touches_nothing(twenty, out):
+    first = convert(str(twenty.root), str(out), SETTINGS)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert convert(str(twenty.root), str(out), SETTINGS) == first
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_the_same_bytes_elsewhere(twenty, out, tmp_path):
+    settings = DataSettings(shard_megabytes=0.0005)
+    convert(str(twenty.root), str(out), settings)
+    convert(str(twenty.root), str(tmp_path / "other"), settings)
+    assert contents(out) == contents(tmp_path / "other")
+    assert len(contents(out)) > 4
+
+
+def test_changed_source_or_settings_replace_the_output(twenty, out):
+    first = convert(str(twenty.root), str(out), SETTINGS)
+    twenty.shape("one_more")
+    second = convert(str(twenty.root), str(out), SETTINGS)
+    assert first.fingerprint != second.fingerprint
+    assert sum(second.shapes(s) for s in ("train", "val", "test")) == 21
+    third = convert(str(twenty.root), str(out), DataSettings(seed=1))
+    assert Manifest.load(out) == third
+    assert os.listdir(out.parent) == ["data"]
+
+
+def test_zip_gives_the_same_records(twenty, out, tmp_path):
+    archive = tmp_path / "PartAnnotation.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(twenty.root.rglob("*")):
+            file.write(path, f"PartAnnotation/{path.relative_to(twenty.root)}")
+    folder = convert(str(twenty.root), str(out), SETTINGS)
+    zipped = convert(str(archive), str(tmp_path / "zipped"), SETTINGS)
+    assert zipped.shards == folder.shards
+
+
+def test_unreadable_shapes_are_findings(twenty, out, capsys):
+    twenty.points("shape03", "0 0 0\n1 1 one\n")
+    manifest = convert(str(twenty.root), str(out), SETTINGS)
+    (finding,) = manifest.findings
+    assert (finding.code, finding.shape, finding.line) == ("not_a_number", "shape03", 2)
+    assert finding.left_out
+    assert sum(manifest.shapes(split) for split in ("train", "val", "test")) == 19
+    assert "left out: planes/points/shape03.pts, line 2: found 'one'" in capsys.readouterr().err
+
+
+def test_too_many_unreadable_shapes_stop_it(twenty, out):
+    for i in range(3):
+        twenty.points(f"shape{i:02d}", "")
+    with pytest.raises(BadInput, match="3 of 20 shapes cannot be read, more than the 10%"):
+        convert(str(twenty.root), str(out), SETTINGS)
+    assert os.listdir(out.parent) == []
+    lenient = DataSettings(max_bad_share=0.2)
+    assert len(convert(str(twenty.root), str(out), lenient).findings) == 3
+
+
+def test_each_split_has_a_shape_even_if_one_was_to_be_all_unreadable(planes, out):
+    for i in range(6):
+        planes.shape(f"s{i}")
+    settings = DataSettings(max_bad_share=0.5)
+    convert(str(planes.root), str(out), settings)
+    for record in records(out, "test"):
+        planes.points(record.shape_id, "broken")
+    manifest = convert(str(planes.root), str(out), settings)
+    assert all(manifest.shapes(split) >= 1 for split in ("train", "val", "test"))
+    assert manifest.findings[0].code == "wrong_columns"
+
+
+def test_too_few_shapes(planes, out):
+    planes.shape("a")
+    with pytest.raises(BadInput, match="found 1 labelled shapes"):
+        convert(str(planes.root), str(out), SETTINGS)
+    assert not out.exists()
+
+
+def test_all_categories_share_ids(part_annotation_folder, tmp_path, out):
+    folder = part_annotation_folder(
+        tmp_path / "source",
+        {
+            "A": {"directory": "a", "lables": ["body", "wing"]},
+            "B": {"directory": "b", "lables": ["body", "wing"]},
+        },
+    )
+    for i in range(5):
+        folder.shape(f"s{i}", 6, "a")
+        folder.shape(f"t{i}", 6, "b")
+    folder.shape("s0", 8, "b")
+    manifest = convert(str(folder.root), str(out), DataSettings(category="all"))
+    assert [f.code for f in manifest.findings] == ["duplicate_id"]
+    by_split = {s: {r.shape_id for r in records(out, s)} for s in ("train", "val", "test")}
+    holding = [s for s, ids in by_split.items() if ids & {"A/s0", "B/s0"}]
+    assert len(holding) == 1
+    assert {"A/s0", "B/s0"} <= by_split[holding[0]]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "train/x"])
+def test_somebody_elses_folder_is_left_alone(twenty, out, name):
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text("mine")
+    with pytest.raises(BadInput, match="not replaced"):
+        convert(str(twenty.root), str(out), SETTINGS)
+    assert (out / name).read_text() == "mine"
+
+
+def test_own_files_in_our_folder_are_left_alone(twenty, out):
+    convert(str(twenty.root), str(out), SETTINGS)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(BadInput, match="holds notes.txt"):
+        convert(str(twenty.root), str(out), DataSettings(seed=1))
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_an_empty_folder_is_taken(twenty, out):
+    out.mkdir(parents=True)
+    convert(str(twenty.root), str(out), SETTINGS)
+    assert Manifest.load(out).shapes("train") == 14
+
+
+def test_a_second_conversion_at_the_same_time_is_refused(twenty, out):
+    from preprocessing.destination import staging_lock
+
+    with (
+        staging_lock(f"{out}.partial"),
+        pytest.raises(BadInput, match="another conversion is writing"),
+    ):
+        convert(str(twenty.root), str(out), SETTINGS)
+
+
+def test_no_finished_data_set(tmp_path):
+    with pytest.raises(BadInput, match="no finished data set"):
+        Manifest.load(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"format": 99}')
+    with pytest.raises(BadInput, match="has format 99"):
+        Manifest.load(tmp_path)
+    (tmp_path / "manifest.json").write_text("[]")
+    with pytest.raises(BadInput, match="is no manifest"):
+        Manifest.load(tmp_path)
+
+
+CONVERT = """
+import sys
+from preprocessing.convert import convert
+from preprocessing.settings import DataSettings
+convert(sys.argv[1], sys.argv[2], DataSettings(shard_megabytes=0.0005))
+"""
+
+
+def test_killed_and_started_again_gives_the_same_bytes(twenty, out, tmp_path):
+    """Killed as soon as one shard is finished: nothing looks finished, the shard is kept."""
+    convert(str(twenty.root), str(tmp_path / "whole"), DataSettings(shard_megabytes=0.0005))
+    command = [sys.executable, "-W", "ignore", "-c", CONVERT, str(twenty.root), str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    summaries = out.parent / "data.partial" / "summaries"
+    while not (summaries.is_dir() and any(summaries.iterdir())):
+        assert process.poll() is None or out.exists()
+        if out.exists():
+            pytest.fail("finished before it could be killed")
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    finished = next(summaries.iterdir())
+    before = finished.stat().st_mtime_ns
+    kept = {path.name: path.stat().st_mtime_ns for path in summaries.iterdir()}
+    assert kept[finished.name] == before
+    convert(str(twenty.root), str(out), DataSettings(shard_megabytes=0.0005))
+    assert contents(out) == contents(tmp_path / "whole")
+    assert os.listdir(out.parent) == ["data"]
+
+
+def test_finished_shards_are_not_written_again(twenty, out, monkeypatch):
+    from preprocessing import convert as convert_module
+    from preprocessing import shard_writer
+
+    calls = []
+    real = shard_writer._write_records
+
+    def counted(plan, reader, store):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(plan.file)
+        return real(plan, reader, store)
+
+    monkeypatch.setattr(shard_writer, "_write_records", counted)
+    with pytest.raises(BaseException):
+        convert(str(twenty.root), str(out), SETTINGS)
+    assert not out.exists()
+    assert convert_module.open_store(f"{out}.partial").count("summaries") == 2
+    first, calls[:] = list(calls), []
+    convert(str(twenty.root), str(out), SETTINGS)
+    assert len(calls) == 1
+    assert not set(calls) & set(first)
+
+
+def test_real_airplanes(real_data, out):
+    manifest = convert(str(real_data / "PartAnnotation"), str(out), SETTINGS)
+    assert [manifest.shapes(s) for s in ("train", "val", "test")] == [14, 2, 4]
+    assert not manifest.findings

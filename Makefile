@@ -3,6 +3,7 @@
 
 CONFIG ?= demo
 DATA ?=
+CATEGORY ?=
 OUT ?= out
 TESTS ?=
 
@@ -11,8 +12,8 @@ IN_ENVIRONMENT = python3 requirements/environment.py run --
 .DEFAULT_GOAL := help
 .PHONY: run test test-newest lint format lock check clean help
 
-run: ## run the pipeline: CONFIG=<preset or YAML file> DATA=<folder or zip> OUT=<folder>
-	@$(IN_ENVIRONMENT) python -m pipeline.local_runner --config "$(CONFIG)" --data "$(DATA)" --out "$(OUT)"
+run: ## run the pipeline: CONFIG=<preset or YAML file> DATA=<folder or zip> CATEGORY=<name or all> OUT=<folder>
+	@$(IN_ENVIRONMENT) python -m pipeline.local_runner --config "$(CONFIG)" --data "$(DATA)" --category "$(CATEGORY)" --out "$(OUT)"
 
 test: ## run the tests: TESTS=<folder, file or pytest options> for some of them
 	@$(IN_ENVIRONMENT) python -m pytest $(TESTS)

@@ -76,6 +76,14 @@ class PipelineConfig(Settings):
         return self
 
 
+def with_category(config: PipelineConfig, category: str) -> PipelineConfig:
+    """The config for another category; "" keeps its own."""
+    if not category:
+        return config
+    data = config.data.model_copy(update={"category": category})
+    return config.model_copy(update={"data": data})
+
+
 def preset_names() -> list[str]:
     """The names that can stand for a file: airplane, all, demo, keras_example, ..."""
     folder = resources.files("pipeline") / "presets"

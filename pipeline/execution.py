@@ -63,12 +63,15 @@ def execute(pipeline: tfx.dsl.Pipeline, log: Path, console: Console) -> bool:
       PipelineFailed: a component raised an error.
     """
     steps = _Steps(console)
-    root = logging.getLogger()
+    root, tensorflow = logging.getLogger(), logging.getLogger("tensorflow")
     handlers, level = root.handlers[:], root.level
+    tensorflow_handlers, propagate = tensorflow.handlers[:], tensorflow.propagate
     verbosity = absl_logging.get_verbosity()
     to_file = logging.FileHandler(log, mode="w", encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root.handlers = [to_file, steps]
+    # TensorFlow's own handler writes to the screen.
+    tensorflow.handlers, tensorflow.propagate = [], True
     root.setLevel(logging.INFO)
     absl_logging.set_verbosity(absl_logging.INFO)
     logging.captureWarnings(True)
@@ -80,6 +83,7 @@ def execute(pipeline: tfx.dsl.Pipeline, log: Path, console: Console) -> bool:
     finally:
         logging.captureWarnings(False)
         root.handlers = handlers
+        tensorflow.handlers, tensorflow.propagate = tensorflow_handlers, propagate
         root.setLevel(level)
         absl_logging.set_verbosity(verbosity)
         to_file.close()

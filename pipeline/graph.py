@@ -13,8 +13,10 @@ from tfx.dsl.components.base.base_node import BaseNode
 import schema
 from components import segmentation_metrics
 from components.cloud_validator.component import CloudValidator
+from components.segmentation_report.component import SegmentationReport
+from components.settings import Threshold
 from pipeline.baseline import LatestOtherBlessedModelStrategy
-from pipeline.config import PipelineConfig
+from pipeline.config import PipelineConfig, to_yaml
 from pipeline.fingerprint import code_fingerprint
 from schema.categories import Category, part_names
 
@@ -89,11 +91,11 @@ def create_pipeline(
         categories=places.categories,
         code_fingerprint=code_fingerprint("components.cloud_validator.executor"),
     )
-    clean_examples = cloud_validator.outputs["sound_examples"]
+    sound_examples = cloud_validator.outputs["sound_examples"]
 
     # Normalises whole clouds and keeps a sample of fixed size.
     transform = tfx.components.Transform(
-        examples=clean_examples,
+        examples=sound_examples,
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="preprocessing.transform.preprocessing_fn",
         splits_config=tfx.proto.SplitsConfig(analyze=["train"], transform=["train", "val"]),
@@ -131,12 +133,24 @@ def create_pipeline(
 
     # Measures both on all points of the test clouds and decides.
     evaluator = tfx.components.Evaluator(
-        examples=clean_examples,
+        examples=sound_examples,
         example_splits=["test"],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
         eval_config=evaluation_config(config, places),
         schema=schema_gen.outputs["schema"],
+    )
+
+    # One page that a person reads.
+    report = SegmentationReport(
+        evaluation=evaluator.outputs["evaluation"],
+        blessing=evaluator.outputs["blessing"],
+        model=trainer.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        examples=sound_examples,
+        categories=places.categories,
+        config_text=to_yaml(config),
+        code_fingerprint=code_fingerprint("components.segmentation_report.executor"),
     )
 
     # Gives a blessed model to the server.
@@ -158,6 +172,7 @@ def create_pipeline(
         trainer,
         baseline,
         evaluator,
+        report,
         pusher,
     ]
     metadata = (
@@ -227,7 +242,7 @@ def evaluation_config(config: PipelineConfig, places: Places) -> tfma.EvalConfig
     )
 
 
-def _tfma_threshold(threshold) -> tfma.MetricThreshold:
+def _tfma_threshold(threshold: Threshold) -> tfma.MetricThreshold:
     """Our bounds in TFMA's terms."""
     value = change = None
     if threshold.minimum is not None:

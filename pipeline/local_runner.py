@@ -30,7 +30,7 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 import click
 from rich.console import Console
 
-from pipeline.config import ConfigError, PipelineConfig, load_config, to_yaml
+from pipeline.config import ConfigError, PipelineConfig, load_config, preset_names, to_yaml, with_category
 from preprocessing.findings import BadInput
 
 NOT_BLESSED, CANNOT_START, FAILED = 1, 2, 3
@@ -80,7 +80,7 @@ class OutputFolder:
     envvar="POINTNET_CONFIG",
     default="demo",
     show_default=True,
-    help="A preset (airplane, all, demo, few_shapes, keras_example) or a YAML file.",
+    help=f"A preset ({', '.join(preset_names())}) or a YAML file.",
 )
 @click.option(
     "--data",
@@ -130,10 +130,7 @@ def run(config_name: str, data: str, category: str, out: Path, console: Console)
     Raises:
       ConfigError, BadInput: with a sentence that says what to do.
     """
-    config = load_config(config_name or "demo")
-    if category:
-        settings = config.data.model_copy(update={"category": category})
-        config = config.model_copy(update={"data": settings})
+    config = with_category(load_config(config_name or "demo"), category)
     check_source(config, config_name, data)
     folder = OutputFolder(out)
     try:

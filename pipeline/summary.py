@@ -13,6 +13,7 @@ from rich.table import Table
 from tfx.orchestration import metadata
 from tfx.types import standard_artifacts
 
+from components.evaluation_result import failed_bounds, overall_metrics
 from schema.categories import Category, part_names
 
 
@@ -81,64 +82,6 @@ def _artifacts_of_last_run(store: Any, pipeline_name: str) -> dict[str, Any]:
     types = {kind.id: kind.name for kind in store.get_artifact_types()}
     artifacts = sorted(store.get_artifacts_by_context(newest.id), key=lambda found: found.id)
     return {types[artifact.type_id]: artifact for artifact in artifacts}
-
-
-def overall_metrics(evaluation: str, model: str) -> dict[str, float]:
-    """A model's metrics on all test clouds.
-
-    Args:
-      evaluation: the Evaluator's output folder.
-      model: "candidate" or "baseline".
-
-    Returns:
-      Value by key; empty if there was no such model.
-    """
-    result = tfma.load_eval_results(evaluation).get_results()
-    by_model = {found.model_name: found for found in result} if result else {}
-    found = by_model.get(model) or (by_model.get("") if model == "candidate" else None)
-    if found is None:
-        return {}
-    overall = dict(found.slicing_metrics)[()]
-    return {key: value["doubleValue"] for key, value in overall[""][""].items()}
-
-
-def failed_bounds(validation: Any) -> list[str]:
-    """A sentence for each bound that the model missed.
-
-    Args:
-      validation: TFMA's ValidationResult.
-    """
-    sentences = []
-    for per_slice in validation.metric_validations_per_slice:
-        for failure in per_slice.failures:
-            sentences.append(_failure(failure))
-    if not validation.validation_ok and not sentences:
-        sentences.append("no bound was checked; set at least one under evaluation")
-    return sentences
-
-
-def _failure(failure: Any) -> str:
-    name = _metric_title(failure.metric_key.name)
-    measured = failure.metric_value.double_value.value
-    if failure.message:
-        return f"{name}: {failure.message}"
-    threshold = failure.metric_threshold
-    if failure.metric_key.is_diff:
-        lost = -measured
-        allowed = -threshold.change_threshold.absolute.value
-        return f"{name} fell by {lost:.4f} below the blessed model; at most {allowed:.4f} may be lost"
-    needed = threshold.value_threshold.lower_bound.value
-    if math.isnan(measured):
-        return f"{name} could not be measured; at least {needed:.4f} is needed"
-    return (
-        f"{name} is {measured:.4f}; at least {needed:.4f} is needed ({needed - measured:.4f} missing)"
-    )
-
-
-def _metric_title(key: str) -> str:
-    metric, _, part = key.partition("/")
-    title = metric.replace("_", " ").replace("miou", "mIoU").replace("iou", "IoU")
-    return f"{title} of {part}" if part else title
 
 
 def print_outcome(

@@ -1,4 +1,4 @@
-"""What the Evaluator wrote, as plain values: metrics by key, and a sentence for each missed bound."""
+"""What the Evaluator wrote, as plain values: metrics by key, a sentence for each missed bound."""
 
 from __future__ import annotations
 
@@ -52,13 +52,14 @@ def _failure(failure: Any) -> str:
     if failure.metric_key.is_diff:
         lost = -measured
         allowed = -threshold.change_threshold.absolute.value
-        return f"{name} fell by {lost:.4f} below the blessed model; at most {allowed:.4f} may be lost"
+        return (
+            f"{name} fell by {lost:.4f} below the blessed model; at most {allowed:.4f} may be lost"
+        )
     needed = threshold.value_threshold.lower_bound.value
     if math.isnan(measured):
         return f"{name} could not be measured; at least {needed:.4f} is needed"
-    return (
-        f"{name} is {measured:.4f}; at least {needed:.4f} is needed ({needed - measured:.4f} missing)"
-    )
+    missing = f"{needed - measured:.4f} missing"
+    return f"{name} is {measured:.4f}; at least {needed:.4f} is needed ({missing})"
 
 
 def _metric_title(key: str) -> str:

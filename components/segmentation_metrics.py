@@ -12,6 +12,7 @@ Keys, each in the convention that model/metrics.py documents:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -135,7 +136,7 @@ def measurements(
     """Every metric's value by its key; NaN for what cannot be measured.
 
     Args:
-      tallies: what was counted of each category, by its name; a category without clouds is left out.
+      tallies: what was counted of each category, by its name; one without clouds is left out.
       categories: all categories that the model knows.
     """
     scores = score(tallies)
@@ -153,13 +154,9 @@ def measurements(
         count = len(category.parts)
         counts = tallies[category.name].counts if found else np.zeros((count, count + 1))
         for i, part in enumerate(labels):
-            values[f"part_accuracy/{part}"] = _at(found and found.part_accuracies, i)
-            values[f"part_iou/{part}"] = _at(found and found.part_ious, i)
+            values[f"part_accuracy/{part}"] = float(found.part_accuracies[i]) if found else math.nan
+            values[f"part_iou/{part}"] = float(found.part_ious[i]) if found else math.nan
             values[f"part_points/{part}"] = float(counts[i].sum())
             for j, predicted in enumerate([*labels, NO_ANSWER]):
                 values[f"confusion/{part}/{predicted}"] = float(counts[i, j])
     return values
-
-
-def _at(values: np.ndarray | None, index: int) -> float:
-    return float("nan") if values is None else float(values[index])

@@ -67,8 +67,7 @@ class EvaluationSettings(Settings):
         description="A part's IoU pooled over points: every part's bound.",
     )
     part_accuracy_of: dict[str, Threshold] = Field(
-        {}, description="A bound of its own for a part, by the part's name: {engine: {minimum: 0.5}}."
+        {},
+        description="A bound of its own for a part, by the part's name: {engine: {minimum: 0.5}}.",
     )
-    part_iou_of: dict[str, Threshold] = Field(
-        {}, description="The same for a part's IoU."
-    )
+    part_iou_of: dict[str, Threshold] = Field({}, description="The same for a part's IoU.")

@@ -110,7 +110,9 @@ def training_batches(
             return {POINTS: points, CATEGORY: tf.gather(clouds.category, places)}, labels
 
         order = tf.argsort(
-            tf.random.stateless_uniform([count], [_seed(settings.seed, epoch), -1], dtype=tf.float64)
+            tf.random.stateless_uniform(
+                [count], [_seed(settings.seed, epoch), -1], dtype=tf.float64
+            )
         )
         places = tf.data.Dataset.from_tensor_slices(order)
         return places.batch(batch_size, drop_remainder=True).map(

@@ -33,8 +33,8 @@ class NetworkSettings(Settings):
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout rate in the head.")
     bias_before_batch_norm: bool = Field(
         False,
-        description="Keep the biases that batch norm takes away again; only the published example's "
-        "layers have them, and with them its 7,370,062 parameters.",
+        description="Keep the biases that batch norm takes away again; only the published "
+        "example has them, and with them its 7,370,062 parameters.",
     )
 
     @model_validator(mode="after")
@@ -59,9 +59,7 @@ class TrainingSettings(Settings):
     learning_rate: float = Field(1e-3, gt=0, description="Peak, reached after the warm-up.")
     final_learning_rate: float = Field(1e-5, ge=0, description="Where the cosine decay ends.")
     warmup_epochs: float = Field(5, ge=0, description="Epochs of linear warm-up.")
-    weight_decay: float = Field(
-        1e-4, ge=0, description="AdamW's; never on batch norm and biases."
-    )
+    weight_decay: float = Field(1e-4, ge=0, description="AdamW's; never on batch norm and biases.")
     clip_norm: float = Field(1.0, gt=0, description="Largest global norm of a step's gradients.")
     orthogonality: float = Field(
         1e-3, ge=0, description="Weight of the feature transform's orthogonality loss."

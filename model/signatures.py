@@ -15,9 +15,9 @@ Transform does.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -85,7 +85,7 @@ class Segmenter(tf.Module):
         starts = tf.constant([start for start, _ in self.ranges], tf.int64)
         return tf.where(classes >= 0, classes - tf.gather(starts, category)[:, tf.newaxis], classes)
 
-    def signatures(self) -> dict[str, Callable]:
+    def signatures(self) -> dict[str, Any]:
         """The functions to export, by signature name."""
         points = tf.TensorSpec([None, None, 3], tf.float32, name=POINTS)
         sizes = tf.TensorSpec([None], tf.int64, name="num_points")
@@ -94,23 +94,29 @@ class Segmenter(tf.Module):
         conditional = [category] if len(self.categories) > 1 else []
         most_parts = max(len(category.parts) for category in self.categories)
 
-        def answer(points, valid, category):
+        def answer(
+            points: tf.Tensor, valid: tf.Tensor | None, category: tf.Tensor | None
+        ) -> dict[str, tf.Tensor]:
             classes, probability = self.segment(points, valid, category)
             return {"part": self.parts(classes, category), "probability": probability}
 
-        def serving_default(points, category=None):
+        def serving_default(
+            points: tf.Tensor, category: tf.Tensor | None = None
+        ) -> dict[str, tf.Tensor]:
             return answer(points, None, category)
 
-        def serve_padded(points, num_points, category=None):
+        def serve_padded(
+            points: tf.Tensor, num_points: tf.Tensor, category: tf.Tensor | None = None
+        ) -> dict[str, tf.Tensor]:
             return answer(points, tf.sequence_mask(num_points, tf.shape(points)[1]), category)
 
-        def serve_examples(examples):
+        def serve_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             points, valid, category, _ = self.parse(examples, with_labels=False)
             outputs = answer(points, valid, category)
             sizes = tf.reduce_sum(tf.cast(valid, tf.int64), axis=1)
             return {**outputs, "num_points": sizes}
 
-        def evaluate(examples):
+        def evaluate(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             points, valid, category, labels = self.parse(examples, with_labels=True)
             classes, _ = self.segment(points, valid, category)
             predicted = self.parts(classes, category)

@@ -150,7 +150,6 @@ class Validation(keras.callbacks.Callback):
         logs[MONITORED] = scores.instance_miou
         logs["learning_rate"] = self.learning_rate
 
-
     def score(self, predicted: np.ndarray) -> Scores:
         """The metrics of predicted classes, int [M, P]."""
         confusions = []

@@ -44,7 +44,7 @@ class LatestOtherBlessedModelStrategy(LatestBlessedModelStrategy):
         outputs = [
             event
             for event in store.get_events_by_artifact_ids(models)
-            if event.type == metadata_store_pb2.Event.OUTPUT
+            if event.type == metadata_store_pb2.Event.OUTPUT  # type: ignore[attr-defined]
         ]
         newest = max(outputs, key=lambda event: event.execution_id, default=None)
         return newest.artifact_id if newest is not None else None

@@ -70,7 +70,7 @@ def convert(
 @main.command()
 @click.argument("name", default="")
 def config(name: str) -> None:
-    """Print every key of the config; with NAME, a preset or YAML file with all defaults filled in."""
+    """Print every key of the config; with NAME, that preset or YAML file, defaults filled in."""
     from pipeline.config import describe_fields, load_config, to_yaml
 
     click.echo(to_yaml(load_config(name)) if name else describe_fields(), nl=not name)

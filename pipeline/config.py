@@ -1,4 +1,4 @@
-"""The one config object: read once, checked before any work, printed in full, stored with the run."""
+"""The one config object: read once, checked before any work, printed, stored with the run."""
 
 from __future__ import annotations
 

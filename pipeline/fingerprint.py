@@ -1,7 +1,7 @@
 """A hash of the code that a component runs.
 
 TFX's cache sees a component's inputs and parameters, not the code behind a dotted function name.
-The hash is handed over as a parameter, so that changed code runs anew and everything else is cached.
+The hash is handed over as a parameter, so that changed code runs anew and all else is cached.
 """
 
 from __future__ import annotations

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow_model_analysis as tfma
+from components.segmentation_report.component import SegmentationReport
 from tfx import v1 as tfx
 from tfx.dsl.components.base.base_node import BaseNode
 
 import schema
 from components import segmentation_metrics
 from components.cloud_validator.component import CloudValidator
-from components.segmentation_report.component import SegmentationReport
 from components.settings import Threshold
 from pipeline.baseline import LatestOtherBlessedModelStrategy
 from pipeline.config import PipelineConfig, to_yaml
@@ -220,9 +220,7 @@ def evaluation_config(config: PipelineConfig, places: Places) -> tfma.EvalConfig
                         config=json.dumps(
                             {
                                 "categories": [c.to_json() for c in places.categories],
-                                "code_fingerprint": code_fingerprint(
-                                    segmentation_metrics.__name__
-                                ),
+                                "code_fingerprint": code_fingerprint(segmentation_metrics.__name__),
                             }
                         ),
                     )

@@ -30,7 +30,14 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 import click
 from rich.console import Console
 
-from pipeline.config import ConfigError, PipelineConfig, load_config, preset_names, to_yaml, with_category
+from pipeline.config import (
+    ConfigError,
+    PipelineConfig,
+    load_config,
+    preset_names,
+    to_yaml,
+    with_category,
+)
 from preprocessing.findings import BadInput
 
 NOT_BLESSED, CANNOT_START, FAILED = 1, 2, 3
@@ -102,6 +109,7 @@ class OutputFolder:
     help="Folder for everything that the run writes.",
 )
 def main(config: str, data: str, category: str, out: str) -> None:
+    """The command line; see the module."""
     console = Console(soft_wrap=True)
     try:
         status = run(config, data, category, Path(out or "out").absolute(), console)
@@ -184,7 +192,9 @@ def _run_in(folder: OutputFolder, config: PipelineConfig, data: str, console: Co
         shutil.copyfile(Path(outcome.report) / folder.report.name, folder.report)
         report = folder.report
     console.rule("Outcome")
-    again = "saved_model_cli show --all --dir " + outcome.pushed if outcome.pushed else "make run ..."
+    again = (
+        "saved_model_cli show --all --dir " + outcome.pushed if outcome.pushed else "make run ..."
+    )
     print_outcome(outcome, places.categories, report, again, console)
     return 0 if outcome.blessed else NOT_BLESSED
 

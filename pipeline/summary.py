@@ -57,15 +57,17 @@ def outcome_of_last_run(metadata_file: Path, pipeline_name: str) -> Outcome:
     if evaluation is None:
         raise LookupError(f"the latest run of {pipeline_name} in {metadata_file} has no evaluation")
     pushed = artifacts.get(standard_artifacts.PushedModel.TYPE_NAME)
-    was_pushed = pushed is not None and pushed.custom_properties["pushed"].int_value == 1
+    version = None
+    if pushed is not None and pushed.custom_properties["pushed"].int_value == 1:
+        version = pushed.custom_properties["pushed_destination"].string_value
     validation = tfma.load_validation_result(evaluation.uri)
-    report = artifacts.get("SegmentationReport")
+    report = artifacts.get("pointnet.SegmentationReport")
     return Outcome(
-        blessed=bool(validation.validation_ok) and was_pushed,
+        blessed=bool(validation.validation_ok) and version is not None,
         reasons=tuple(failed_bounds(validation)),
         metrics=overall_metrics(evaluation.uri, "candidate"),
         baseline=overall_metrics(evaluation.uri, "baseline"),
-        pushed=pushed.custom_properties["pushed_destination"].string_value if was_pushed else None,
+        pushed=version,
         evaluation=evaluation.uri,
         report=report.uri if report is not None else None,
     )

@@ -2,7 +2,7 @@
 
     part_annotation.py  reads the PartAnnotation layout, folder or zip     -> CloudRecord
     demo_shapes.py      makes labelled shapes up, in the same layout
-    convert.py          Beam: read, split, write          -> TFRecord train/ val/ test/ + manifest.json
+    convert.py          Beam: read, split, write   -> TFRecord train/ val/ test/ + manifest.json
     examples.py         CloudRecord <-> serialized tf.Example
     normalisation.py    [B, N, 3] raw -> centred, largest radius 1: the one rule, for training,
                         evaluation and serving

@@ -55,7 +55,7 @@ class DataSettings(Settings):
         0.1,
         ge=0,
         le=1,
-        description="Share of shapes that may be unreadable and left out; more stops the conversion.",
+        description="Share of shapes that may be unreadable and left out; more stops conversion.",
     )
 
 
@@ -74,7 +74,9 @@ class AugmentationSettings(Settings):
     scale_low: float = Field(0.8, gt=0, description="Smallest factor, drawn per axis.")
     scale_high: float = Field(1.2, gt=0, description="Largest factor, drawn per axis.")
     shift: float = Field(0.1, ge=0, description="Largest shift along each axis.")
-    jitter_sigma: float = Field(0.001, ge=0, description="Standard deviation of each point's noise.")
+    jitter_sigma: float = Field(
+        0.001, ge=0, description="Standard deviation of each point's noise."
+    )
     jitter_clip: float = Field(0.005, ge=0, description="Bound of each point's noise.")
 
     @model_validator(mode="after")

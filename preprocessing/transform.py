@@ -1,9 +1,9 @@
 """`preprocessing_fn`: ragged raw clouds -> a normalised sample of fixed size, labels as classes.
 
-    in   shape_id string [B, 1], category string [B, 1], points float32 [B, (n), 3] ragged,
-         labels int64 [B, (n)] ragged
-    out  shape_id string [B, 1], category int64 [B, 1] (index into the categories),
-         points float32 [B, P, 3], labels int64 [B, P] (class of the model, -1 unannotated)
+in   shape_id string [B, 1], category string [B, 1], points float32 [B, (n), 3] ragged,
+labels int64 [B, (n)] ragged
+out  shape_id string [B, 1], category int64 [B, 1] (index into the categories),
+points float32 [B, P, 3], labels int64 [B, P] (class of the model, -1 unannotated)
 """
 
 from __future__ import annotations

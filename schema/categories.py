@@ -6,8 +6,8 @@ names are those of the `PartAnnotation` archive's metadata.json. That metadata n
 the benchmark has 50: in eight categories the points of no named part form a part of their own,
 given here as `rest`.
 
-A data set may bring categories of its own (its metadata.json): they get the same type, and travel in
-the data set's manifest.
+A data set may bring categories of its own (its metadata.json): they get the same type, and travel
+in the data set's manifest.
 """
 
 from __future__ import annotations

@@ -62,11 +62,14 @@ def test_data_that_breaks_the_schema_stops_before_training_and_pushes_nothing(tm
         ("demo", "", "Spaceship", "Spaceship"),
     ],
 )
-def test_wrong_words_end_in_one_sentence_before_any_work(tmp_path, config, data, category, sentence):
+def test_wrong_words_end_in_one_sentence_before_any_work(
+    tmp_path, config, data, category, sentence
+):
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.local_runner"]
-        + ["--config", config, "--data", data, "--category", category]
-        + ["--out", str(tmp_path / "out")],
+        [
+            *(sys.executable, "-m", "pipeline.local_runner", "--config", config),
+            *("--data", data, "--category", category, "--out", str(tmp_path / "out")),
+        ],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,

@@ -22,9 +22,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from model.normalization import EPSILON, relu_batch_norm
+from model.pooled_layer import max_relu_batch_norm
+
 PACKAGE = "pointnet_parts"
-# Keras's and the published example's value.
-EPSILON = 1e-3
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -38,16 +39,24 @@ class PointwiseLayer(keras.layers.Layer):
     Args:
       width: O, the number of output features.
       use_bias: add a bias before batch norm. Batch norm takes it away again; only the published
-        example's layers have one.
+        example's layers have one. Without batch norm there is always one.
+      normalize: apply batch norm; without it the layer is relu(x W + b), for inference.
       momentum: first value of the moving averages' momentum.
     """
 
     def __init__(
-        self, width: int, *, use_bias: bool = False, momentum: float = 0.9, **kwargs: Any
+        self,
+        width: int,
+        *,
+        use_bias: bool = False,
+        normalize: bool = True,
+        momentum: float = 0.9,
+        **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.width = width
-        self.use_bias = use_bias
+        self.use_bias = use_bias or not normalize
+        self.normalize = normalize
         self.initial_momentum = momentum
 
     def build(self, input_shape: Sequence[int | None]) -> None:
@@ -61,6 +70,8 @@ class PointwiseLayer(keras.layers.Layer):
         self.kernel = add((num_features, self.width), "glorot_uniform", name="kernel")
         if self.use_bias:
             self.bias = add(width, "zeros", name="bias")
+        if not self.normalize:
+            return
         self.gamma = add(width, "ones", name="gamma")
         self.beta = add(width, "zeros", name="beta")
         self.moving_mean = add(width, "zeros", name="moving_mean", trainable=False)
@@ -71,28 +82,62 @@ class PointwiseLayer(keras.layers.Layer):
     @property
     def weights(self) -> list[keras.Variable]:
         """The layer's parameters and moving averages, without the momentum."""
-        return [weight for weight in super().weights if weight is not self.momentum]
+        weights = super().weights
+        if not self.built or not self.normalize:
+            return weights
+        return [weight for weight in weights if weight is not self.momentum]
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Inputs [..., I] -> [..., width]; `training` takes the statistics from the inputs."""
-        return self._activate(matmul(inputs, self.kernel), training)
+        num_features = inputs.shape[-1]
+        if not self._uses_batch_statistics(training):
+            kernel, offset = self.folded_weights()
+            return self._relu(matmul(inputs, kernel), offset)
+        if len(inputs.shape) < 3 or num_features > self.width:
+            return self._normalized_relu(matmul(inputs, self.kernel))
+        flat = ops.reshape(inputs, (-1, num_features))
+        features, mean, variance = relu_batch_norm(flat, *self._batch_norm_weights())
+        self._update_moving_averages(mean, variance)
+        shape = (*ops.shape(inputs)[:-1], self.width)
+        return ops.reshape(ops.cast(features, self.compute_dtype), shape)
 
-    def _activate(self, product: Any, training: bool) -> Any:
-        """relu(batchnorm(product + bias)) in the compute type."""
+    def folded_weights(self) -> tuple[Any, Any]:
+        """Kernel [I, O] and offset [O] with which the layer at rest is relu(x kernel + offset)."""
+        kernel = ops.convert_to_tensor(self.kernel)
+        if not self.normalize:
+            return kernel, ops.convert_to_tensor(self.bias)
+        scale = self.gamma * ops.rsqrt(self.moving_variance + EPSILON)
+        mean = self.moving_mean - self.bias if self.use_bias else self.moving_mean
+        return kernel * scale, self.beta - mean * scale
+
+    def _uses_batch_statistics(self, training: bool) -> bool:
+        return training and self.trainable and self.normalize
+
+    def _batch_norm_weights(self) -> tuple[Any, Any, Any]:
+        """Kernel, gamma and beta for training; a bias takes part, but its gradient is zero."""
+        beta = self.beta + 0.0 * self.bias if self.use_bias else self.beta
+        # Copies, because a custom gradient takes tensors: TensorFlow's variables are none.
+        return ops.copy(self.kernel), ops.copy(self.gamma), ops.copy(beta)
+
+    def _relu(self, product: Any, offset: Any) -> Any:
+        """ReLU of product plus offset, added in the product's type, in the compute type."""
+        return ops.cast(ops.relu(product + ops.cast(offset, product.dtype)), self.compute_dtype)
+
+    def _normalized_relu(self, product: Any) -> Any:
+        """ReLU of the product's batch norm under its own statistics, in the compute type."""
         product = ops.cast(product, self.variable_dtype)
-        if self.use_bias:
-            product = product + self.bias
-        if training and self.trainable:
-            mean, variance = ops.moments(product, axes=list(range(len(product.shape) - 1)))
-            self._update_moving_averages(mean, variance)
-        else:
-            mean, variance = self.moving_mean, self.moving_variance
+        mean, variance = ops.moments(product, axes=list(range(len(product.shape) - 1)))
+        self._update_moving_averages(mean, variance)
+        _, gamma, beta = self._batch_norm_weights()
         normalized = ops.batch_normalization(
-            product, mean, variance, axis=-1, offset=self.beta, scale=self.gamma, epsilon=EPSILON
+            product, mean, variance, axis=-1, offset=beta, scale=gamma, epsilon=EPSILON
         )
         return ops.cast(ops.relu(normalized), self.compute_dtype)
 
     def _update_moving_averages(self, mean: Any, variance: Any) -> None:
+        """Move the averages towards a batch's statistics, those of the product without the bias."""
+        if self.use_bias:
+            mean = mean + self.bias
         keep = self.momentum
         self.moving_mean.assign(self.moving_mean * keep + mean * (1.0 - keep))
         self.moving_variance.assign(self.moving_variance * keep + variance * (1.0 - keep))
@@ -107,6 +152,7 @@ class PointwiseLayer(keras.layers.Layer):
             **super().get_config(),
             "width": self.width,
             "use_bias": self.use_bias,
+            "normalize": self.normalize,
             "momentum": self.initial_momentum,
         }
 
@@ -122,8 +168,13 @@ class PooledLayer(PointwiseLayer):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Inputs [B, N, I] -> [B, width]."""
-        # [B, N, O] -> [B, O]
-        return ops.max(super().call(inputs, training), axis=1)
+        if not self._uses_batch_statistics(training):
+            kernel, offset = self.folded_weights()
+            # Offset and ReLU keep the order, so the maximum may come first: [B, N, O] -> [B, O]
+            return self._relu(ops.max(matmul(inputs, kernel), axis=1), offset)
+        features, mean, variance = max_relu_batch_norm(inputs, *self._batch_norm_weights())
+        self._update_moving_averages(mean, variance)
+        return ops.cast(features, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """[B, N, I] -> [B, width]."""
@@ -157,14 +208,20 @@ class SplitLayer(PointwiseLayer):
 
     def call(self, inputs: tuple[Sequence[Any], Any], training: bool = False) -> Any:
         """Local features, each [B, N, *], and global ones [B, *] -> [B, N, width]."""
+        if self._uses_batch_statistics(training):
+            return self._normalized_relu(self._split_product(inputs, self.kernel))
+        kernel, offset = self.folded_weights()
+        return self._relu(self._split_product(inputs, kernel), offset)
+
+    def _split_product(self, inputs: tuple[Sequence[Any], Any], kernel: Any) -> Any:
         local_features, global_features = inputs
         start = sum(self.local_widths)
-        product = matmul(global_features, self.kernel[start:])[:, None]  # [B, O] -> [B, 1, O]
+        product = matmul(global_features, kernel[start:])[:, None]  # [B, O] -> [B, 1, O]
         start = 0
         for features, width in zip(local_features, self.local_widths, strict=True):
-            product = product + matmul(features, self.kernel[start : start + width])
+            product = product + matmul(features, kernel[start : start + width])
             start += width
-        return self._activate(product, training)
+        return product
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """Local features, each [B, N, *] -> [B, N, width]."""
@@ -190,6 +247,7 @@ class TransformNet(keras.layers.Layer):
       widths: pointwise layers; the last one is max-pooled.
       dense_widths: dense layers behind the maximum.
       use_bias: biases before batch norm, see `PointwiseLayer`.
+      normalize: apply batch norm, see `PointwiseLayer`.
     """
 
     def __init__(
@@ -198,13 +256,15 @@ class TransformNet(keras.layers.Layer):
         dense_widths: Sequence[int],
         *,
         use_bias: bool = False,
+        normalize: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.widths = tuple(widths)
         self.dense_widths = tuple(dense_widths)
         self.use_bias = use_bias
-        options = {"use_bias": use_bias, "dtype": self.dtype_policy}
+        self.normalize = normalize
+        options = {"use_bias": use_bias, "normalize": normalize, "dtype": self.dtype_policy}
         self.pointwise = [
             PointwiseLayer(width, name=f"pointwise_{i}", **options)
             for i, width in enumerate(self.widths[:-1])
@@ -246,6 +306,7 @@ class TransformNet(keras.layers.Layer):
             "widths": self.widths,
             "dense_widths": self.dense_widths,
             "use_bias": self.use_bias,
+            "normalize": self.normalize,
         }
 
 

@@ -52,13 +52,21 @@ def build_network(
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class PointNet(keras.Model):
-    """See the module's docstring; made by `build_network`."""
+    """See the module's docstring; made by `build_network`, or by `folding.fold_batch_norm`.
+
+    Args:
+      settings: widths and options.
+      num_classes: K.
+      num_categories: with more than one, the network is told each cloud's category.
+      normalize: apply batch norm; without it the layers hold folded weights, for inference.
+    """
 
     def __init__(
         self,
         settings: NetworkSettings | dict[str, Any],
         num_classes: int,
         num_categories: int = 1,
+        normalize: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
@@ -68,14 +76,19 @@ class PointNet(keras.Model):
         self.settings = NetworkSettings.model_validate(settings)
         self.num_classes = num_classes
         self.num_categories = num_categories
-        self.logits_kernel: keras.Variable | None = None
+        self.normalize = normalize
+        self.logits_kernel: Any = None
         self._make_layers()
         self.build()
 
     def _make_layers(self) -> None:
         settings = self.settings
         dtype: dict[str, Any] = {"dtype": self.dtype_policy}
-        options = {"use_bias": settings.bias_before_batch_norm, **dtype}
+        options = {
+            "use_bias": settings.bias_before_batch_norm,
+            "normalize": self.normalize,
+            **dtype,
+        }
         tnet = (settings.transform_widths, settings.transform_dense_widths)
         self.input_transform = (
             TransformNet(*tnet, name="input_transform", **options)
@@ -209,7 +222,7 @@ class PointNet(keras.Model):
     def set_batch_norm_momentum(self, momentum: float) -> None:
         """Set the momentum of every batch norm's moving averages; compiled steps see it too."""
         for layer in self._flatten_layers():
-            if isinstance(layer, PointwiseLayer):
+            if isinstance(layer, PointwiseLayer) and layer.normalize:
                 layer.momentum.assign(momentum)
 
     def get_config(self) -> dict[str, Any]:
@@ -221,6 +234,7 @@ class PointNet(keras.Model):
             "settings": self.settings.model_dump(mode="json"),
             "num_classes": self.num_classes,
             "num_categories": self.num_categories,
+            "normalize": self.normalize,
         }
 
     @classmethod

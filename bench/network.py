@@ -5,15 +5,17 @@
 Both networks have the example's widths, biases, losses (cross-entropy, and orthogonality per cloud)
 and optimizer, and the same weights, so that only the formulation differs. The example's is built
 from Keras's own layers: convolution, batch norm and ReLU one after the other, the global feature
-tiled and joined. What is timed is one compiled call, without XLA on TensorFlow (on a CPU it is slower
-for both) and with it on JAX: training is forward, backward and update; inference takes the folded
-network. Calls of the two alternate, and medians are reported. Peak memory is each network's largest
-resident set over a fresh process that only imported the backend. Runs on JAX with KERAS_BACKEND=jax.
+tiled and joined. What is timed is one compiled call, without XLA on TensorFlow (on a CPU it is
+slower for both) and with it on JAX: training is forward, backward and update; inference takes the
+folded network. Calls of the two alternate, and medians are reported. Peak memory is what two
+training steps add to the largest resident set of a fresh process. Runs on JAX with
+KERAS_BACKEND=jax.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -217,7 +219,7 @@ def alternate(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, fl
 def operations(num_points: int) -> dict[str, float]:
     """Floating-point operations a cloud of the products, in GFLOP: forward, and a training step."""
     local = [3, *SETTINGS.local_widths]
-    pairs = list(zip(local, local[1:], strict=False))
+    pairs = list(itertools.pairwise(local))
     net = [(SETTINGS.transform_widths[i], SETTINGS.transform_widths[i + 1]) for i in range(2)]
     pointwise = [*pairs, (3, net[0][0]), net[0], (local[-1], net[0][0]), net[0]]
     pointwise.append((local[-1], SETTINGS.global_widths[0]))
@@ -242,8 +244,10 @@ def operations(num_points: int) -> dict[str, float]:
 def peak_memory(formulation: str, batch: int, num_points: int) -> float:
     """MiB that two training steps add to a fresh process that imported the backend."""
     done = subprocess.run(
-        [sys.executable, "-m", "bench.network", "--memory-of", formulation]
-        + ["--batch", str(batch), "--points", str(num_points)],
+        [
+            *(sys.executable, "-m", "bench.network", "--memory-of", formulation),
+            *("--batch", str(batch), "--points", str(num_points)),
+        ],
         cwd=Path(__file__).resolve().parents[1],
         capture_output=True,
         text=True,

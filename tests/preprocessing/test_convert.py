@@ -131,7 +131,7 @@ def test_unreadable_shapes_are_findings(twenty, out, capsys):
 def test_too_many_unreadable_shapes_stop_it(twenty, out):
     for i in range(3):
         twenty.points(f"shape{i:02d}", "")
-    with pytest.raises(BadInput, match="3 of 20 shapes cannot be read, more than the 10%"):
+    with pytest.raises(BadInput, match=r"3 of 20 shapes cannot be read, more than the 10%"):
         convert(str(twenty.root), str(out), SETTINGS)
     assert os.listdir(out.parent) == []
     lenient = DataSettings(max_bad_share=0.2)
@@ -152,7 +152,7 @@ def test_each_split_has_a_shape_even_if_one_was_to_be_all_unreadable(planes, out
 
 def test_too_few_shapes(planes, out):
     planes.shape("a")
-    with pytest.raises(BadInput, match="found 1 labelled shapes"):
+    with pytest.raises(BadInput, match=r"found 1 labelled shapes"):
         convert(str(planes.root), str(out), SETTINGS)
     assert not out.exists()
 
@@ -181,7 +181,7 @@ def test_all_categories_share_ids(part_annotation_folder, tmp_path, out):
 def test_somebody_elses_folder_is_left_alone(twenty, out, name):
     (out / name).parent.mkdir(parents=True)
     (out / name).write_text("mine")
-    with pytest.raises(BadInput, match="not replaced"):
+    with pytest.raises(BadInput, match=r"not replaced"):
         convert(str(twenty.root), str(out), SETTINGS)
     assert (out / name).read_text() == "mine"
 
@@ -189,7 +189,7 @@ def test_somebody_elses_folder_is_left_alone(twenty, out, name):
 def test_own_files_in_our_folder_are_left_alone(twenty, out):
     convert(str(twenty.root), str(out), SETTINGS)
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(BadInput, match="holds notes.txt"):
+    with pytest.raises(BadInput, match=r"holds notes.txt"):
         convert(str(twenty.root), str(out), DataSettings(seed=1))
     assert (out / "notes.txt").read_text() == "mine"
 
@@ -205,19 +205,19 @@ def test_a_second_conversion_at_the_same_time_is_refused(twenty, out):
 
     with (
         staging_lock(f"{out}.partial"),
-        pytest.raises(BadInput, match="another conversion is writing"),
+        pytest.raises(BadInput, match=r"another conversion is writing"),
     ):
         convert(str(twenty.root), str(out), SETTINGS)
 
 
 def test_no_finished_data_set(tmp_path):
-    with pytest.raises(BadInput, match="no finished data set"):
+    with pytest.raises(BadInput, match=r"no finished data set"):
         Manifest.load(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": 99}')
-    with pytest.raises(BadInput, match="has format 99"):
+    with pytest.raises(BadInput, match=r"has format 99"):
         Manifest.load(tmp_path)
     (tmp_path / "manifest.json").write_text("[]")
-    with pytest.raises(BadInput, match="is no manifest"):
+    with pytest.raises(BadInput, match=r"is no manifest"):
         Manifest.load(tmp_path)
 
 
@@ -261,12 +261,12 @@ def test_finished_shards_are_not_written_again(twenty, out, monkeypatch):
 
     def counted(plan, reader, store):
         if len(calls) == 2:
-            raise KeyboardInterrupt
+            raise RuntimeError("stop here")
         calls.append(plan.file)
         return real(plan, reader, store)
 
     monkeypatch.setattr(shard_writer, "_write_records", counted)
-    with pytest.raises(BaseException):
+    with pytest.raises(RuntimeError, match="stop here"):
         convert(str(twenty.root), str(out), SETTINGS)
     assert not out.exists()
     assert convert_module.open_store(f"{out}.partial").count("summaries") == 2

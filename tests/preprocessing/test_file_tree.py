@@ -35,26 +35,26 @@ def test_lists_and_reads(folder, make):
     assert [(e.name, e.size) for e in tree.entries("a")] == [("b", 0), ("x.pts", 6)]
     assert tree.entries("nowhere") == []
     assert tree.read("a/x.pts") == b"1 2 3\n"
-    with pytest.raises(BadInput, match="a/b: is a folder, expected a file"):
+    with pytest.raises(BadInput, match=r"a/b: is a folder, expected a file"):
         tree.read("a/b")
-    with pytest.raises(BadInput, match="a/y.pts: is not"):
+    with pytest.raises(BadInput, match=r"a/y.pts: is not"):
         tree.read("a/y.pts")
 
 
 def test_nothing_there():
-    with pytest.raises(BadInput, match="no such file or directory. Give a folder or a .zip"):
+    with pytest.raises(BadInput, match=r"no such file or directory. Give a folder or a .zip"):
         open_tree("/nowhere/at/all")
 
 
 def test_neither_folder_nor_zip(folder):
-    with pytest.raises(BadInput, match="neither a folder nor a whole .zip"):
+    with pytest.raises(BadInput, match=r"neither a folder nor a whole .zip"):
         open_tree(str(folder / "a" / "x.pts"))
 
 
 def test_truncated_zip(folder):
     path = zipped(folder)
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(BadInput, match="neither a folder nor a whole .zip"):
+    with pytest.raises(BadInput, match=r"neither a folder nor a whole .zip"):
         open_tree(str(path))
 
 
@@ -64,7 +64,7 @@ def test_damaged_member(folder):
     content = bytearray(path.read_bytes())
     content[content.index(b"a/x.pts") + 12] ^= 0xFF
     path.write_bytes(content)
-    with pytest.raises(BadInput, match="a/x.pts: cannot be unpacked"):
+    with pytest.raises(BadInput, match=r"a/x.pts: cannot be unpacked"):
         open_tree(str(path)).read("a/x.pts")
 
 
@@ -76,9 +76,9 @@ def test_names_that_leave_the_archive_are_not_listed(folder):
 
 
 def test_a_member_twice(folder):
-    with pytest.warns(UserWarning, match="Duplicate name"):
+    with pytest.warns(UserWarning, match=r"Duplicate name"):
         path = zipped(folder, ("a/x.pts", b"4 5 6\n"))
-    with pytest.raises(BadInput, match="a/x.pts: stands twice in the archive"):
+    with pytest.raises(BadInput, match=r"a/x.pts: stands twice in the archive"):
         open_tree(str(path)).read("a/x.pts")
 
 
@@ -86,7 +86,7 @@ def test_link_to_itself(folder):
     os.symlink("loop.pts", folder / "a" / "loop.pts")
     tree = open_tree(str(folder))
     assert "loop.pts" in [entry.name for entry in tree.entries("a")]
-    with pytest.raises(BadInput, match="a symbolic link that leads to itself"):
+    with pytest.raises(BadInput, match=r"a symbolic link that leads to itself"):
         tree.read("a/loop.pts")
 
 
@@ -102,12 +102,12 @@ def test_unreadable(folder, monkeypatch):
 
 def test_a_pipe_is_no_file(folder):
     os.mkfifo(folder / "a" / "pipe.pts")
-    with pytest.raises(BadInput, match="is no regular file"):
+    with pytest.raises(BadInput, match=r"is no regular file"):
         open_tree(str(folder)).read("a/pipe.pts")
 
 
 def test_a_file_that_unpacks_to_too_much(folder, monkeypatch):
     monkeypatch.setattr(file_tree, "MAX_FILE_BYTES", 1000)
     path = zipped(folder, ("a/bomb.pts", b"0" * 100_000))
-    with pytest.raises(BadInput, match="too_large|expected at most"):
+    with pytest.raises(BadInput, match=r"too_large|expected at most"):
         open_tree(str(path)).read("a/bomb.pts")

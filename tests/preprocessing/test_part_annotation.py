@@ -193,7 +193,7 @@ def test_bad_metadata(planes, text, words):
 def test_unknown_category_names_those_that_are_there(planes):
     reader = open_reader(str(planes.root), DataSettings())
     assert chosen_categories(reader.categories, "airplane") == ["Airplane"]
-    with pytest.raises(BadInput, match="no category 'Boat'.*it has Airplane"):
+    with pytest.raises(BadInput, match=r"no category 'Boat'.*it has Airplane"):
         chosen_categories(reader.categories, "Boat")
 
 

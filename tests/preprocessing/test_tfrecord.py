@@ -61,20 +61,20 @@ def test_a_flipped_byte_is_found(position, change):
 @given(st.integers(1, 200))
 def test_a_truncated_file_is_found(missing):
     content = written([bytes(range(256))])
-    with pytest.raises(BadInput, match="a.gz: is damaged"):
+    with pytest.raises(BadInput, match=r"a.gz: is damaged"):
         list(read_records(io.BytesIO(content[:-missing]), "a.gz"))
 
 
 def test_a_wrong_checksum_inside_whole_gzip_is_found():
     content = bytearray(gzip.decompress(written([b"abcdef"])))
     content[13] ^= 1
-    with pytest.raises(BadInput, match="a record's checksum is wrong"):
+    with pytest.raises(BadInput, match=r"a record's checksum is wrong"):
         list(read_records(io.BytesIO(gzip.compress(bytes(content))), "a"))
     content[0] ^= 1
-    with pytest.raises(BadInput, match="checksum of a record's length is wrong"):
+    with pytest.raises(BadInput, match=r"checksum of a record's length is wrong"):
         list(read_records(io.BytesIO(gzip.compress(bytes(content))), "a"))
 
 
 def test_something_behind_the_end_is_found():
-    with pytest.raises(BadInput, match="something follows its end"):
+    with pytest.raises(BadInput, match=r"something follows its end"):
         list(read_records(io.BytesIO(written([b"abc"]) + b"x"), "a"))

@@ -1,7 +1,7 @@
 """Draws a fixed number of points from each cloud of a batch.
 
 Every point gets a pseudo-random score from the row's seed and its own index, by SplitMix64's
-finaliser (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195), and the lowest scores are drawn.
+finaliser (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195); the lowest scores are drawn.
 So a draw depends on the seed and on the cloud's size alone: not on the batch, the padding or the
 worker.
 """

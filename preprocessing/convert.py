@@ -19,6 +19,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from preprocessing import (
+    benchmark,
     conversion_plan,
     examples,
     file_tree,
@@ -55,6 +56,7 @@ from schema.record import SPLITS
 
 # Where one of these changes, what was converted before is converted again.
 _CODE = (
+    benchmark,
     conversion_plan,
     examples,
     file_tree,

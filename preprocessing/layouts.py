@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from preprocessing.benchmark import BenchmarkNormal, BenchmarkV0
 from preprocessing.file_tree import FileTree, open_tree
 from preprocessing.findings import BadInput
 from preprocessing.layout import Reader
@@ -16,6 +17,8 @@ LAYOUTS: dict[
     tuple[Callable[[FileTree], str | None], Callable[[FileTree, str, DataSettings], Reader]],
 ] = {
     PartAnnotation.layout: (PartAnnotation.find, PartAnnotation),
+    BenchmarkV0.layout: (BenchmarkV0.find, BenchmarkV0),
+    BenchmarkNormal.layout: (BenchmarkNormal.find, BenchmarkNormal),
 }
 
 
@@ -41,6 +44,7 @@ def open_reader(source: str, settings: DataSettings) -> Reader:
     found = ", ".join(entry.name for entry in tree.entries("")[:5]) or "nothing"
     raise BadInput(
         "no_layout",
-        f"{source} is not in {wanted} (found {found}; looked for metadata.json). Give the folder "
+        f"{source} is not in {wanted} (found {found}; looked for metadata.json or "
+        "synsetoffset2category.txt). Give the folder "
         "that holds the data set, or its .zip.",
     )

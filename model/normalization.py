@@ -58,7 +58,7 @@ def product_moments(inputs: Any, kernel: Any) -> ProductMoments:
     dtype = kernel.dtype
     input_mean = ops.sum(ops.cast(inputs, dtype), axis=0) / num_rows(inputs, dtype)
     centred = inputs - ops.cast(input_mean, inputs.dtype)
-    products = ops.cast(ops.matmul(ops.transpose(centred), centred), dtype)
+    products = ops.cast(ops.einsum("mi,mj->ij", centred, centred), dtype)
     weighted_covariance = ops.matmul(products / num_rows(inputs, dtype), kernel)
     # Rounding may leave a variance of zero slightly below it.
     variance = ops.maximum(ops.sum(kernel * weighted_covariance, axis=0), 0)
@@ -101,13 +101,13 @@ def _relu_batch_norm(
     def gradient(*cotangents: Any) -> tuple[Any, Any, Any, Any]:
         d = ops.where(features > 0, first(cotangents), ops.zeros_like(features))
         beta_gradient = ops.sum(ops.cast(d, kernel.dtype), axis=0)
-        direct = ops.cast(ops.matmul(ops.transpose(inputs), d), kernel.dtype)
+        direct = ops.cast(ops.einsum("mi,mo->io", inputs, d), kernel.dtype)
         direct = direct - moments.input_mean[:, None] * beta_gradient
         gamma_gradient = per_deviation * ops.sum(kernel * direct, axis=0)
         kernel_gradient, statistics = backpropagate(
             inputs, kernel, moments, gamma, direct, gamma_gradient, beta_gradient
         )
-        inputs_gradient = ops.matmul(d, ops.transpose(scaled_kernel)) + statistics
+        inputs_gradient = ops.einsum("mo,io->mi", d, scaled_kernel) + statistics
         return inputs_gradient, kernel_gradient, gamma_gradient, beta_gradient
 
     return (features, moments.mean, moments.variance), gradient

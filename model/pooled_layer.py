@@ -51,9 +51,9 @@ def _max_relu_batch_norm(
 
     # A channel with negative gamma is turned over, so that its smallest product is the largest.
     sign = ops.where(gamma < 0, -ops.ones_like(gamma), ops.ones_like(gamma))
-    turned = ops.transpose(ops.cast(kernel * sign, inputs.dtype))
+    turned = ops.cast(kernel * sign, inputs.dtype)
     # Points last, where the maximum's search is fast: [O, M] -> [O, B, N]
-    products = ops.reshape(ops.matmul(turned, ops.transpose(flat)), (width, batch, num_points))
+    products = ops.reshape(ops.einsum("io,mi->om", turned, flat), (width, batch, num_points))
     point = ops.argmax(products, axis=-1)
     # [O, B, N] -> [B, O]
     largest = ops.transpose(ops.cast(ops.max(products, axis=-1), kernel.dtype)) * sign

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from absl import logging as absl_logging
@@ -12,6 +14,7 @@ from rich.console import Console
 from tfx import v1 as tfx
 
 _COMPONENT = re.compile(r"Component (\S+) is (running|finished)\.")
+_CACHED = re.compile(r"A cached execution \d+ is used\.")
 
 
 class PipelineFailed(RuntimeError):
@@ -33,27 +36,55 @@ class _Steps(logging.Handler):
         super().__init__()
         self.console = console
         self.component = ""
+        self.cached = False
         self.started = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
-        found = _COMPONENT.match(record.getMessage())
-        if not found:
-            return
-        if found.group(2) == "running":
+        message = record.getMessage()
+        found = _COMPONENT.match(message)
+        if _CACHED.match(message):
+            self.cached = True
+        elif found and found.group(2) == "running":
             self.component = found.group(1)
+            self.cached = False
             self.started = time.monotonic()
             self.console.print(f"{self.component} ...", highlight=False)
-        else:
+        elif found:
             seconds = time.monotonic() - self.started
-            self.console.print(f"{self.component} done in {seconds:.1f} s", highlight=False)
+            done = "unchanged, from the cache" if self.cached else f"done in {seconds:.1f} s"
+            self.console.print(f"{self.component} {done}", highlight=False)
 
 
-def execute(pipeline: tfx.dsl.Pipeline, log: Path, console: Console) -> bool:
+@contextmanager
+def logs_to_file(log: Path) -> Iterator[None]:
+    """Sends what TFX, Beam and TensorFlow have to say to a file, begun anew, and off the screen."""
+    root, tensorflow = logging.getLogger(), logging.getLogger("tensorflow")
+    handlers, level = root.handlers[:], root.level
+    tensorflow_handlers, propagate = tensorflow.handlers[:], tensorflow.propagate
+    verbosity = absl_logging.get_verbosity()
+    to_file = logging.FileHandler(log, mode="w", encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root.handlers = [to_file]
+    tensorflow.handlers, tensorflow.propagate = [], True
+    root.setLevel(logging.INFO)
+    absl_logging.set_verbosity(absl_logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.handlers = handlers
+        tensorflow.handlers, tensorflow.propagate = tensorflow_handlers, propagate
+        root.setLevel(level)
+        absl_logging.set_verbosity(verbosity)
+        to_file.close()
+
+
+def execute(pipeline: tfx.dsl.Pipeline, console: Console) -> bool:
     """Runs the pipeline with the local engine.
 
     Args:
       pipeline: what `create_pipeline` built.
-      log: file for everything that TFX, Beam and TensorFlow have to say; begun anew.
       console: where a person reads.
 
     Returns:
@@ -63,28 +94,18 @@ def execute(pipeline: tfx.dsl.Pipeline, log: Path, console: Console) -> bool:
       PipelineFailed: a component raised an error.
     """
     steps = _Steps(console)
-    root, tensorflow = logging.getLogger(), logging.getLogger("tensorflow")
-    handlers, level = root.handlers[:], root.level
-    tensorflow_handlers, propagate = tensorflow.handlers[:], tensorflow.propagate
-    verbosity = absl_logging.get_verbosity()
-    to_file = logging.FileHandler(log, mode="w", encoding="utf-8")
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root.handlers = [to_file, steps]
-    # TensorFlow's own handler writes to the screen.
-    tensorflow.handlers, tensorflow.propagate = [], True
+    root = logging.getLogger()
+    level, verbosity = root.level, absl_logging.get_verbosity()
+    root.addHandler(steps)
     root.setLevel(logging.INFO)
     absl_logging.set_verbosity(absl_logging.INFO)
-    logging.captureWarnings(True)
     try:
         tfx.orchestration.LocalDagRunner().run(pipeline)
     except Exception as error:
         logging.getLogger(__name__).exception("the run stopped in %s", steps.component)
         raise PipelineFailed(steps.component, " ".join(str(error).split())) from error
     finally:
-        logging.captureWarnings(False)
-        root.handlers = handlers
-        tensorflow.handlers, tensorflow.propagate = tensorflow_handlers, propagate
+        root.removeHandler(steps)
         root.setLevel(level)
         absl_logging.set_verbosity(verbosity)
-        to_file.close()
     return bool(steps.component)

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Before anything imports TensorFlow: share the GPU with other processes, and keep its C++ start-up
 # messages off the screen.
@@ -39,6 +40,10 @@ from pipeline.config import (
     with_category,
 )
 from preprocessing.findings import BadInput
+
+if TYPE_CHECKING:
+    from pipeline.graph import Places
+    from preprocessing.manifest import Manifest
 
 NOT_BLESSED, CANNOT_START, FAILED = 1, 2, 3
 
@@ -157,19 +162,54 @@ def run(config_name: str, data: str, category: str, out: Path, console: Console)
 
 def _run_in(folder: OutputFolder, config: PipelineConfig, data: str, console: Console) -> int:
     # TensorFlow and TFX take seconds to import: not before the config was found sound.
-    from pipeline.execution import PipelineFailed, execute
-    from pipeline.graph import Places, create_pipeline
+    from model.training import training_device
+    from pipeline.execution import PipelineFailed, execute, logs_to_file
+    from pipeline.graph import create_pipeline
     from pipeline.summary import outcome_of_last_run, print_outcome
+
+    with logs_to_file(folder.log):
+        manifest = _convert(folder, config, data, console)
+        console.rule("Pipeline")
+        console.print(f"Trains on {training_device()}.", highlight=False)
+        try:
+            executed = execute(create_pipeline(config, _places(folder, config, manifest)), console)
+        except PipelineFailed as error:
+            console.print(f"[red]Stopped in {error.component}:[/red] {_escaped(error)}")
+            console.print(f"Nothing was pushed. The whole log: {folder.log}", highlight=False)
+            return FAILED
+        if not executed:  # `tfx pipeline create` only wanted the graph
+            return 0
+        outcome = outcome_of_last_run(folder.metadata, config.name)
+    if outcome.report is not None:
+        shutil.copyfile(Path(outcome.report) / folder.report.name, folder.report)
+    console.rule("Outcome")
+    print_outcome(outcome, manifest.categories, folder.report, folder.config, console)
+    return 0 if outcome.blessed else NOT_BLESSED
+
+
+def _convert(folder: OutputFolder, config: PipelineConfig, data: str, console: Console) -> Manifest:
+    """The raw shapes as TFRecords; made-up ones where no data is given."""
     from preprocessing.convert import convert
     from preprocessing.demo_shapes import make_demo_shapes
 
     if not data:
         console.rule("Demo data: made-up shapes")
-        make_demo_shapes(folder.demo_shapes, config.demo_shapes, [config.data.category], seed=0)
+        chosen = config.data.category
+        categories = None if chosen == "all" else [chosen]
+        make_demo_shapes(folder.demo_shapes, config.demo_shapes, categories, seed=0)
+        console.print(f"{folder.demo_shapes} (made up by a program, no real shapes)")
         data = str(folder.demo_shapes)
     console.rule("Conversion")
     manifest = convert(data, str(folder.data), config.data, config.beam.args)
-    places = Places(
+    for line in manifest.summary():
+        console.print(line, markup=False, highlight=False)
+    return manifest
+
+
+def _places(folder: OutputFolder, config: PipelineConfig, manifest: Manifest) -> Places:
+    from pipeline.graph import Places
+
+    return Places(
         examples=str(folder.data),
         pipeline_root=str(folder.artifacts),
         serving=str(folder.serving(config.name)),
@@ -177,26 +217,6 @@ def _run_in(folder: OutputFolder, config: PipelineConfig, data: str, console: Co
         categories=manifest.categories,
         test_parts=manifest.parts_in("test"),
     )
-    console.rule("Pipeline")
-    try:
-        executed = execute(create_pipeline(config, places), folder.log, console)
-    except PipelineFailed as error:
-        console.print(f"[red]Stopped in {error.component}:[/red] {_escaped(error)}")
-        console.print(f"Nothing was pushed. The whole log: {folder.log}")
-        return FAILED
-    if not executed:  # `tfx pipeline create` only wanted the graph
-        return 0
-    outcome = outcome_of_last_run(folder.metadata, config.name)
-    report = None
-    if outcome.report is not None:
-        shutil.copyfile(Path(outcome.report) / folder.report.name, folder.report)
-        report = folder.report
-    console.rule("Outcome")
-    again = (
-        "saved_model_cli show --all --dir " + outcome.pushed if outcome.pushed else "make run ..."
-    )
-    print_outcome(outcome, places.categories, report, again, console)
-    return 0 if outcome.blessed else NOT_BLESSED
 
 
 def check_source(config: PipelineConfig, config_name: str, data: str) -> None:

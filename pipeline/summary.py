@@ -89,8 +89,8 @@ def _artifacts_of_last_run(store: Any, pipeline_name: str) -> dict[str, Any]:
 def print_outcome(
     outcome: Outcome,
     categories: tuple[Category, ...],
-    report: Path | None,
-    again: str,
+    report: Path,
+    config: Path,
     console: Console,
 ) -> None:
     """Prints the last lines of a run.
@@ -99,7 +99,7 @@ def print_outcome(
       outcome: what to print.
       categories: the model's categories.
       report: the page for a person.
-      again: what to type next.
+      config: the config that the run stored.
       console: where to.
     """
     metrics, baseline = outcome.metrics, outcome.baseline
@@ -130,11 +130,19 @@ def print_outcome(
         console.print("[red]Not blessed[/red]; nothing was pushed:")
         for reason in outcome.reasons:
             console.print(f"  {reason}", markup=False, highlight=False)
-    rows = [("model", outcome.pushed), ("report", report), ("evaluation", outcome.evaluation)]
+    if outcome.pushed is not None:
+        following = f".venv/bin/saved_model_cli show --all --dir {outcome.pushed}"
+    else:
+        following = f"look at the report, then train longer: make run CONFIG={config} (edited) ..."
+    rows = [
+        ("model", outcome.pushed),
+        ("report", report),
+        ("evaluation", outcome.evaluation),
+        ("next", following),
+    ]
     for name, place in rows:
         if place is not None:
             console.print(f"{name + ':':<12}{place}", markup=False, highlight=False)
-    console.print(f"{'next:':<12}{again}", markup=False, highlight=False)
 
 
 def _figure(value: float) -> str:

@@ -47,7 +47,7 @@ def test_data_that_breaks_the_schema_stops_before_training_and_pushes_nothing(tm
     )
     pipeline = create_pipeline(parse_config(TINY, "tiny"), places)
     with pytest.raises(PipelineFailed, match="points") as stopped:
-        execute(pipeline, tmp_path / "run.log", Console(file=io.StringIO()))
+        execute(pipeline, Console(file=io.StringIO()))
     assert stopped.value.component == "CloudValidator"
     assert not (tmp_path / "serving").exists()
     assert not (tmp_path / "artifacts" / "Trainer").exists()

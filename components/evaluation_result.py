@@ -25,7 +25,8 @@ def overall_metrics(evaluation: str, model: str) -> dict[str, float]:
         return {}
     found = tfma.load_eval_result(evaluation, model_name=name)
     overall = dict(found.slicing_metrics)[()]
-    return {key: value["doubleValue"] for key, value in overall[""][""].items()}
+    # JSON has no NaN: it comes as text.
+    return {key: float(value["doubleValue"]) for key, value in overall[""][""].items()}
 
 
 def failed_bounds(validation: Any) -> list[str]:

@@ -6,9 +6,10 @@
     shapenetcore_partanno_segmentation_benchmark_v0_normal
         <synset>/<id>.txt     x y z nx ny nz label; the label counts all 50 parts from 0
 
-Both have `synsetoffset2category.txt`, and `train_test_split/shuffled_{train,val,test}_file_list.json`
-with the official split: lists of "shape_data/<synset>/<id>". 35 ids stand in two of the published
-lists; they are kept in the more held-out one, and a finding says so.
+Both have `synsetoffset2category.txt`, and the official split in
+`train_test_split/shuffled_{train,val,test}_file_list.json`: lists of "shape_data/<synset>/<id>".
+35 ids stand in two of the published lists; they are kept in the more held-out one, and a finding
+says so.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import pydantic
 import yaml
@@ -163,6 +163,9 @@ def _keys_at(location: tuple[Any, ...]) -> list[str]:
     """The keys that a section knows."""
     section: Any = PipelineConfig
     for part in location:
+        if get_origin(section) is dict:  # a key of the user's own, such as a part's name
+            section = get_args(section)[1]
+            continue
         field = getattr(section, "model_fields", {}).get(part)
         section = field.annotation if field is not None else None
     return sorted(getattr(section, "model_fields", {}))

@@ -1,0 +1,129 @@
+"""The config: every preset loads, every mistake is said in a sentence, nothing is lost in YAML."""
+
+import pytest
+
+from model.network import build_network
+from pipeline.config import (
+    ConfigError,
+    PipelineConfig,
+    describe_fields,
+    load_config,
+    parse_config,
+    preset_names,
+    to_yaml,
+)
+from preprocessing.settings import Settings
+
+
+def fields(section=PipelineConfig, prefix=""):
+    """Every key of the config with its field, sections included."""
+    for name, field in section.model_fields.items():
+        yield f"{prefix}{name}", field
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            yield from fields(field.annotation, f"{prefix}{name}.")
+
+
+def test_the_four_presets_are_there():
+    assert {"airplane", "all", "demo", "keras_example"} <= set(preset_names())
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_loads_and_comes_back_from_yaml(name):
+    config = load_config(name)
+    assert config != PipelineConfig()
+    assert parse_config(to_yaml(config), "again") == config
+
+
+def test_the_published_examples_network_has_7370062_parameters():
+    config = load_config("keras_example")
+    assert build_network(config.network, num_classes=5).count_params() == 7_370_062
+    assert config.transform.points_per_cloud == 1024
+    assert config.training.epochs == 60
+
+
+def test_an_empty_file_is_the_default(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("# nothing\n")
+    assert load_config(str(path)) == PipelineConfig()
+
+
+def test_a_file_changes_what_it_names_and_nothing_else(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("training: {epochs: 7, learning_rate: 1e-4}\n")
+    config = load_config(str(path))
+    assert (config.training.epochs, config.training.learning_rate) == (7, 1e-4)
+    default = PipelineConfig()
+    changed = default.training.model_copy(update={"epochs": 7, "learning_rate": 1e-4})
+    assert config == default.model_copy(update={"training": changed})
+
+
+BOUND = "{part_iou_of: {engine: {minimun: 0.5}}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trainig: {}", "unknown key trainig; did you mean training?"),
+        ("training: {epoch: 3}", "unknown key training.epoch; did you mean epochs?"),
+        ("data: {split: {tran: 0.5}}", "unknown key data.split.tran; did you mean train?"),
+        ("beam: {zzz: 1}", "unknown key beam.zzz; known here: args"),
+        (
+            f"evaluation: {BOUND}",
+            "unknown key evaluation.part_iou_of.engine.minimun; did you mean minimum?",
+        ),
+        ("training: {epochs: many}", "training.epochs: found 'many'; input should be a valid int"),
+        ("training: {epochs: 0}", "training.epochs: found 0; input should be greater than"),
+        ("training: {learning_rate: .nan}", "training.learning_rate: found nan"),
+        ("training: 5", "training: found 5"),
+        ("training: {precision: half}", "precision: found 'half'; input should be 'auto', "),
+        ("data: {split: {train: 0.5}}", "data.split: train + val + test add up to 0.8"),
+        ("network: {head_widths: []}", "network: head_widths is []; it needs at least one"),
+        ("name: Point-Net", "name: found 'Point-Net'"),
+        (
+            "{transform: {points_per_cloud: 100}, training: {points_per_draw: 101}}",
+            "training.points_per_draw is 101, but Transform keeps only 100 points",
+        ),
+        ("training: {epochs: 1", "is not YAML"),
+        ("- training", "holds a list; expected keys and values"),
+        ("just words", "holds a str; expected keys and values"),
+    ],
+)
+def test_a_mistake_is_said_in_a_sentence(text, message):
+    with pytest.raises(ConfigError) as raised:
+        parse_config(text, "mine.yaml")
+    said = str(raised.value)
+    assert said.startswith("config mine.yaml")
+    assert message in said
+    assert "\n" not in said
+
+
+def test_two_mistakes_are_both_said():
+    with pytest.raises(ConfigError, match=r"training\.epochs: .*; unknown key nam;"):
+        parse_config("{training: {epochs: 0}, nam: x}", "mine.yaml")
+
+
+def test_what_is_neither_preset_nor_file_is_said_with_the_presets(tmp_path):
+    for name in ("airplain", str(tmp_path / "missing.yaml"), str(tmp_path)):
+        with pytest.raises(ConfigError, match="neither a preset") as raised:
+            load_config(name)
+        assert name in str(raised.value) and "keras_example" in str(raised.value)
+
+
+def test_a_file_that_is_no_text_is_said(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"name: \xff\xfe")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(str(path))
+
+
+def test_values_do_not_change_after_loading():
+    with pytest.raises(ValueError, match="frozen"):
+        PipelineConfig().name = "other"
+
+
+def test_every_field_has_a_description_and_a_row():
+    table = describe_fields()
+    for name, field in fields():
+        assert field.description, f"{name} has no description"
+        section = isinstance(field.annotation, type) and issubclass(field.annotation, Settings)
+        assert section or f"| `{name}` | `" in table

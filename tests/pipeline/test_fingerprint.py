@@ -1,0 +1,67 @@
+"""A fingerprint follows the code that a module imports, and no other."""
+
+import ast
+import sys
+
+import pytest
+
+from pipeline import fingerprint
+from pipeline.fingerprint import code_fingerprint, own_imports
+
+ROOM = "a_room_for_fingerprints"
+FILES = {
+    "__init__": '"""A room."""\n',
+    "start": f"import json\nfrom {ROOM} import direct\n\n\ndef late():\n    import {ROOM}.inside\n",
+    "direct": f"from {ROOM}.far import VALUE\n",
+    "far": f"VALUE = 1\n\n\ndef round():\n    import {ROOM}.start\n",
+    "inside": "INSIDE = 1\n",
+    "alien": "ALIEN = 1\n",
+}
+
+
+@pytest.fixture
+def room(tmp_path, monkeypatch):
+    """A room of its own, importable while the test runs."""
+    folder = tmp_path / ROOM
+    folder.mkdir()
+    for name, text in FILES.items():
+        (folder / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(fingerprint, "ROOMS", (ROOM,))
+    yield folder
+    for name in [name for name in sys.modules if name.split(".")[0] == ROOM]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("changed", "matters"),
+    [("start", True), ("direct", True), ("far", True), ("inside", True), ("alien", False)],
+)
+def test_it_changes_with_what_is_imported_and_with_nothing_else(room, changed, matters):
+    before = code_fingerprint(f"{ROOM}.start")
+    assert code_fingerprint(f"{ROOM}.start") == before
+    path = room / f"{changed}.py"
+    path.write_text(path.read_text() + "# changed\n")
+    assert (code_fingerprint(f"{ROOM}.start") != before) == matters
+
+
+def test_a_new_name_for_the_same_code_is_other_code(room):
+    (room / "inside.py").rename(room / "renamed.py")
+    assert code_fingerprint(f"{ROOM}.renamed") != code_fingerprint(f"{ROOM}.alien")
+
+
+def test_the_order_of_the_modules_does_not_matter(room):
+    names = [f"{ROOM}.start", f"{ROOM}.alien"]
+    assert code_fingerprint(*names) == code_fingerprint(*names[::-1])
+    assert code_fingerprint(*names) != code_fingerprint(names[0])
+
+
+def test_sixteen_hexadecimal_digits():
+    found = code_fingerprint("preprocessing.transform")
+    assert len(found) == 16
+    int(found, 16)
+
+
+def test_own_imports_are_those_of_our_rooms():
+    text = "import os\nimport model.loss\nfrom schema import record\nfrom numpy import array\n"
+    assert own_imports(ast.parse(text)) == ["model.loss", "schema", "schema.record"]

@@ -64,6 +64,11 @@ class PipelineConfig(Settings):
         description="Made-up shapes of each category to make when no data is given; 0: none.",
     )
 
+    @property
+    def pipeline_name(self) -> str:
+        """The name in the only form that every platform takes: hyphens instead of underscores."""
+        return self.name.replace("_", "-")
+
     @pydantic.model_validator(mode="after")
     def _draw_fits(self) -> PipelineConfig:
         draw = self.training.points_per_draw

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow_model_analysis as tfma
-from components.segmentation_report.component import SegmentationReport
 from tfx import v1 as tfx
 from tfx.dsl.components.base.base_node import BaseNode
 
 import schema
 from components import segmentation_metrics
 from components.cloud_validator.component import CloudValidator
+from components.segmentation_report.component import SegmentationReport
 from components.settings import Threshold
 from pipeline.baseline import LatestOtherBlessedModelStrategy
 from pipeline.config import PipelineConfig, to_yaml
@@ -181,7 +181,7 @@ def create_pipeline(
         else None
     )
     return tfx.dsl.Pipeline(
-        pipeline_name=config.name,
+        pipeline_name=config.pipeline_name,
         pipeline_root=places.pipeline_root,
         components=components,
         enable_cache=True,

@@ -39,6 +39,7 @@ from pipeline.config import (
     to_yaml,
     with_category,
 )
+from pipeline.logs import logs_to_file
 from preprocessing.findings import BadInput
 
 if TYPE_CHECKING:
@@ -161,15 +162,17 @@ def run(config_name: str, data: str, category: str, out: Path, console: Console)
 
 
 def _run_in(folder: OutputFolder, config: PipelineConfig, data: str, console: Console) -> int:
-    # TensorFlow and TFX take seconds to import: not before the config was found sound.
-    from model.training import training_device
-    from pipeline.execution import PipelineFailed, execute, logs_to_file
-    from pipeline.graph import create_pipeline
-    from pipeline.summary import outcome_of_last_run, print_outcome
-
     with logs_to_file(folder.log):
         manifest = _convert(folder, config, data, console)
+
+        # TFX takes many seconds to import: not before the data was found sound.
         console.rule("Pipeline")
+        console.print("Loading TensorFlow and TFX ...", highlight=False)
+        from model.training import training_device
+        from pipeline.execution import PipelineFailed, execute
+        from pipeline.graph import create_pipeline
+        from pipeline.summary import outcome_of_last_run, print_outcome
+
         console.print(f"Trains on {training_device()}.", highlight=False)
         try:
             executed = execute(create_pipeline(config, _places(folder, config, manifest)), console)
@@ -179,7 +182,7 @@ def _run_in(folder: OutputFolder, config: PipelineConfig, data: str, console: Co
             return FAILED
         if not executed:  # `tfx pipeline create` only wanted the graph
             return 0
-        outcome = outcome_of_last_run(folder.metadata, config.name)
+        outcome = outcome_of_last_run(folder.metadata, config.pipeline_name)
     if outcome.report is not None:
         shutil.copyfile(Path(outcome.report) / folder.report.name, folder.report)
     console.rule("Outcome")

@@ -10,7 +10,7 @@ import numpy as np
 from schema.categories import UNANNOTATED_COLOUR
 
 _TURN, _TILT = np.radians(-52.0), np.radians(24.0)
-_WIDTH, _HEIGHT, _DPI = 480, 400, 100
+_WIDTH, _HEIGHT, _DPI = 480, 320, 100
 
 
 def draw_cloud(points: np.ndarray, parts: np.ndarray, colours: Sequence[str]) -> bytes:

@@ -62,7 +62,7 @@ class SegmentedCloud:
 class Executor(base_executor.BaseExecutor):
     """Writes report.html and clouds/*.png."""
 
-    def Do(  # noqa: N802 (TFX's name)
+    def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],
@@ -163,7 +163,7 @@ def extremes(clouds: list[SegmentedCloud]) -> list[tuple[str, SegmentedCloud]]:
     places = {"best": 0, "worst": len(ordered) - 1, "median": (len(ordered) - 1) // 2}
     first: dict[int, str] = {}
     for rank, place in places.items():
-        if place >= 0:
+        if 0 <= place < len(ordered):
             first.setdefault(place, rank)
     return [(first[place], ordered[place]) for place in sorted(first)]
 

@@ -57,7 +57,7 @@ class Runs:
         counts: Counter[tuple[str, str]] = Counter()
         with metadata.Metadata(connection) as handle:
             for context in handle.store.get_contexts_by_type("node"):
-                component = context.name.split(".")[-1]
+                component = context.name.rpartition(".")[2]
                 for execution in handle.store.get_executions_by_context(context.id):
                     counts[component, states.Name(execution.last_known_state)] += 1
         return counts

@@ -23,6 +23,7 @@ setup(
         "tfx>=1.16,<1.22",
         "apache-beam[gcp]>=2.60",
         "click>=8",
+        "google-crc32c>=1.5",
         "h5py>=3.9",
         "jinja2>=3.1",
         "keras>=3.3,<4",

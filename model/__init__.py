@@ -1,12 +1,16 @@
 """PointNet for part segmentation: from a cloud's points to each point's part.
 
-    layers.py          pointwise layer, T-Net                                       (keras.ops only)
-    network.py         [B, N, 3] -> logits [B, N, K], any N                         (keras.ops only)
-    loss.py            cross-entropy over annotated points, orthogonality per cloud (keras.ops only)
-    metrics.py         confusion counts -> accuracy, IoU, instance mIoU             (NumPy only)
-    input_pipeline.py  Transform's Examples -> fresh draws and augmentation each epoch
-    training.py        the training loop: schedule, checkpoint by validation instance mIoU
-    signatures.py      what the exported SavedModel offers
-    trainer.py         `run_fn`: what TFX's Trainer calls
-    settings.py        this room's part of the config
+layers.py          pointwise layer, T-Net                                       (keras.ops only)
+batch_norm.py      batch norm and ReLU with the moments taken from the layer's input
+pooled_layer.py    a pointwise layer and the maximum over points, with their own gradient
+row_sums.py        sums picked rows: the pooled layer's gradient
+folding.py         batch norm folded into the weights, for inference
+network.py         [B, N, 3] -> logits [B, N, K], any N                         (keras.ops only)
+loss.py            cross-entropy over annotated points, orthogonality per cloud (keras.ops only)
+metrics.py         confusion counts -> accuracy, IoU, instance mIoU             (NumPy only)
+input_pipeline.py  Transform's Examples -> fresh draws and augmentation each epoch
+training.py        the training loop: schedule, checkpoint by validation instance mIoU
+signatures.py      what the exported SavedModel offers
+trainer.py         `run_fn`: what TFX's Trainer calls
+settings.py        this room's part of the config
 """

@@ -22,7 +22,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from model.normalization import EPSILON, relu_batch_norm
+from model.batch_norm import EPSILON, relu_batch_norm
 from model.pooled_layer import max_relu_batch_norm
 
 PACKAGE = "pointnet_parts"

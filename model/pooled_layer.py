@@ -20,7 +20,7 @@ from typing import Any
 
 from keras import ops
 
-from model.normalization import EPSILON, backpropagate, first, product_moments
+from model.batch_norm import EPSILON, backpropagate, first, product_moments
 from model.row_sums import picked_rows, scattered_rows
 
 

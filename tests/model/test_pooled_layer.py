@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.normalization import EPSILON, product_moments, relu_batch_norm
+from model.batch_norm import EPSILON, product_moments, relu_batch_norm
 from model.pooled_layer import max_relu_batch_norm
 
 tf = pytest.importorskip("tensorflow")

@@ -253,8 +253,13 @@ def train(
       The network, its weights in float32.
 
     Raises:
-      TrainingError: the loss became NaN or infinite.
+      TrainingError: a split has no annotated point, or the loss became NaN or infinite.
     """
+    for split, clouds in (("train", training), ("val", validation)):
+        if not bool(tf.reduce_any(clouds.labels >= 0)):
+            raise TrainingError(
+                f"no cloud of {split} has an annotated point; give labelled shapes for it"
+            )
     keras.utils.set_random_seed(settings.seed)
     policy = dtype_policy(settings.precision)
     logging.info("Training on %s, in %s.", training_device(), policy)

@@ -17,6 +17,8 @@ ROOMS = ("schema", "preprocessing", "model", "components", "pipeline", "serving"
 def code_fingerprint(*modules: str) -> str:
     """Hashes the source of modules and of all that they import from our own rooms.
 
+    Page templates that lie beside a module count as its source.
+
     Args:
       *modules: dotted names, e.g. "model.trainer".
 
@@ -33,6 +35,8 @@ def code_fingerprint(*modules: str) -> str:
         if path is None:
             continue  # a name that a module defines, not a module
         sources[name] = path.read_bytes()
+        for template in path.parent.glob("*.html"):
+            sources[f"{name}/{template.name}"] = template.read_bytes()
         waiting += own_imports(ast.parse(sources[name]))
     digest = hashlib.sha256()
     for name in sorted(sources):

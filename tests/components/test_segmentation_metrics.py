@@ -144,7 +144,7 @@ def test_tfma_checks_a_bound_on_a_part(minimum, passes):
         results = (
             pipeline
             | beam.Create(extracts)
-            | tfma.extractors.SliceKeyExtractor(list(config.slicing_specs)).ptransform
+            | tfma.extractors.SliceKeyExtractor(eval_config=config).ptransform
             | tfma.evaluators.MetricsPlotsAndValidationsEvaluator(config).ptransform
         )
         util.assert_that(results["validations"], check)

@@ -141,11 +141,22 @@ def parse_config(text: str, source: str) -> PipelineConfig:
             "such as `training: {epochs: 50}`"
         )
     try:
-        return PipelineConfig.model_validate(values)
+        return PipelineConfig.model_validate(
+            _filled_in(PipelineConfig().model_dump(mode="json"), values)
+        )
     except pydantic.ValidationError as error:
         raise ConfigError(
             f"config {source}: " + "; ".join(_describe(problem) for problem in error.errors())
         ) from error
+
+
+def _filled_in(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The defaults, with a file's values put in key by key: a section may name some of its keys."""
+    filled = dict(defaults)
+    for key, value in values.items():
+        both = isinstance(value, dict) and isinstance(defaults.get(key), dict)
+        filled[key] = _filled_in(defaults[key], value) if both else value
+    return filled
 
 
 def _describe(problem: Any) -> str:
@@ -188,21 +199,19 @@ def to_yaml(config: PipelineConfig) -> str:
 def describe_fields() -> str:
     """Every key with its default and its meaning, as a Markdown table."""
     rows = ["| key | default | meaning |", "|---|---|---|"]
-    rows += _field_rows(PipelineConfig, "")
+    rows += _field_rows(PipelineConfig(), "")
     return "\n".join(rows)
 
 
-def _field_rows(section: Any, prefix: str) -> list[str]:
+def _field_rows(section: Settings, prefix: str) -> list[str]:
     rows = []
-    for name, field in section.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
-            rows += _field_rows(field.annotation, f"{prefix}{name}.")
+    for name, field in type(section).model_fields.items():
+        default = getattr(section, name)
+        if isinstance(default, Settings):
+            rows += _field_rows(default, f"{prefix}{name}.")
         else:
-            default = yaml.safe_dump(
-                field.default if not isinstance(field.default, tuple) else list(field.default),
-                default_flow_style=True,
-                width=1000,
-            )
-            default = default.replace("...", "").strip()
-            rows.append(f"| `{prefix}{name}` | `{default}` | {field.description} |")
+            plain = list(default) if isinstance(default, tuple) else default
+            text = yaml.safe_dump(plain, default_flow_style=True, width=1000)
+            text = text.replace("...", "").strip()
+            rows.append(f"| `{prefix}{name}` | `{text}` | {field.description} |")
     return rows

@@ -35,6 +35,7 @@ class Places:
       categories: the categories to segment, with their parts, in the order of the model's classes.
       test_parts: names (as in `part_names`) of the parts that occur in the test split; bounds on
         parts hold for these. None: not known, bounds hold for all parts.
+      data: which shapes these are, in a sentence for the report.
       schema_file: schema.pbtxt, as the machine that runs ImportSchemaGen sees it.
     """
 
@@ -44,6 +45,7 @@ class Places:
     metadata: str | None
     categories: tuple[Category, ...]
     test_parts: frozenset[str] | None = None
+    data: str = ""
     schema_file: str = SCHEMA_FILE
 
 
@@ -128,7 +130,7 @@ def create_pipeline(
         strategy_class=baseline_strategy,
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
         model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-    ).with_id("baseline")
+    ).with_id("BaselineResolver")
     baseline.add_upstream_node(trainer)
 
     # Measures both on all points of the test clouds and decides.
@@ -150,6 +152,7 @@ def create_pipeline(
         examples=sound_examples,
         categories=places.categories,
         config_text=to_yaml(config),
+        data=places.data or places.examples,
         code_fingerprint=code_fingerprint("components.segmentation_report.executor"),
     )
 

@@ -164,6 +164,7 @@ def run(config_name: str, data: str, category: str, out: Path, console: Console)
 def _run_in(folder: OutputFolder, config: PipelineConfig, data: str, console: Console) -> int:
     with logs_to_file(folder.log):
         manifest = _convert(folder, config, data, console)
+        described = data or f"{folder.demo_shapes}, made up by a program, no real shapes"
 
         # TFX takes many seconds to import: not before the data was found sound.
         console.rule("Pipeline")
@@ -175,7 +176,9 @@ def _run_in(folder: OutputFolder, config: PipelineConfig, data: str, console: Co
 
         console.print(f"Trains on {training_device()}.", highlight=False)
         try:
-            executed = execute(create_pipeline(config, _places(folder, config, manifest)), console)
+            executed = execute(
+                create_pipeline(config, _places(folder, config, manifest, described)), console
+            )
         except PipelineFailed as error:
             console.print(f"[red]Stopped in {error.component}:[/red] {_escaped(error)}")
             console.print(f"Nothing was pushed. The whole log: {folder.log}", highlight=False)
@@ -209,7 +212,9 @@ def _convert(folder: OutputFolder, config: PipelineConfig, data: str, console: C
     return manifest
 
 
-def _places(folder: OutputFolder, config: PipelineConfig, manifest: Manifest) -> Places:
+def _places(
+    folder: OutputFolder, config: PipelineConfig, manifest: Manifest, described: str
+) -> Places:
     from pipeline.graph import Places
 
     return Places(
@@ -219,6 +224,7 @@ def _places(folder: OutputFolder, config: PipelineConfig, manifest: Manifest) ->
         metadata=str(folder.metadata),
         categories=manifest.categories,
         test_parts=manifest.parts_in("test"),
+        data=described,
     )
 
 

@@ -12,12 +12,12 @@ from absl import logging as absl_logging
 
 @contextmanager
 def logs_to_file(log: Path) -> Iterator[None]:
-    """Sends what TFX, Beam and TensorFlow have to say to a file, begun anew, and off the screen."""
+    """Sends what TFX, Beam and TensorFlow have to say to the end of a file, off the screen."""
     root, tensorflow = logging.getLogger(), logging.getLogger("tensorflow")
     handlers, level = root.handlers[:], root.level
     tensorflow_handlers, propagate = tensorflow.handlers[:], tensorflow.propagate
     verbosity = absl_logging.get_verbosity()
-    to_file = logging.FileHandler(log, mode="w", encoding="utf-8")
+    to_file = logging.FileHandler(log, encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root.handlers = [to_file]
     tensorflow.handlers, tensorflow.propagate = [], True

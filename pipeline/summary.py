@@ -104,17 +104,22 @@ def print_outcome(
     """
     metrics, baseline = outcome.metrics, outcome.baseline
     table = Table(title="All points of the test clouds, by part", title_justify="left")
-    for column in ("part", "points", "accuracy", "IoU", "IoU of the blessed model"):
+    columns = ["part", "points", "accuracy", "IoU"]
+    if baseline:
+        columns.append("IoU of the blessed model")
+    for column in columns:
         table.add_column(column, justify="left" if column == "part" else "right")
     for part in part_names(categories):
         points = metrics[f"part_points/{part}"]
-        table.add_row(
+        row = [
             part,
             f"{points:,.0f}",
             _figure(metrics[f"part_accuracy/{part}"]),
             _figure(metrics[f"part_iou/{part}"]),
-            _figure(baseline.get(f"part_iou/{part}", math.nan)),
-        )
+        ]
+        if baseline:
+            row.append(_figure(baseline.get(f"part_iou/{part}", math.nan)))
+        table.add_row(*row)
     console.print(table)
     console.print(
         f"point accuracy {_figure(metrics['point_accuracy'])}, "
@@ -124,16 +129,20 @@ def print_outcome(
         highlight=False,
     )
     if outcome.blessed:
-        against = "and no worse than the blessed model" if baseline else "no blessed model yet"
+        against = (
+            "and it is no worse than the blessed model before it"
+            if baseline
+            else "there is no other blessed model to compare with"
+        )
         console.print(f"[green]Blessed[/green]: every bound is met ({against}).")
     else:
         console.print("[red]Not blessed[/red]; nothing was pushed:")
         for reason in outcome.reasons:
             console.print(f"  {reason}", markup=False, highlight=False)
     if outcome.pushed is not None:
-        following = f".venv/bin/saved_model_cli show --all --dir {outcome.pushed}"
+        following = "make run CONFIG=airplane DATA=<folder or zip of labelled shapes> OUT=<folder>"
     else:
-        following = f"look at the report, then train longer: make run CONFIG={config} (edited) ..."
+        following = f"cp {config} mine.yaml, edit it, and make run CONFIG=mine.yaml ..."
     rows = [
         ("model", outcome.pushed),
         ("report", report),

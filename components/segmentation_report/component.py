@@ -28,6 +28,7 @@ class SegmentationReportSpec(types.ComponentSpec):
     PARAMETERS = {  # noqa: RUF012
         "categories": ExecutionParameter(type=str),
         "config": ExecutionParameter(type=str),
+        "data": ExecutionParameter(type=str),
         "code_fingerprint": ExecutionParameter(type=str),
     }
     INPUTS = {  # noqa: RUF012
@@ -57,6 +58,7 @@ class SegmentationReport(base_component.BaseComponent):
         examples: types.BaseChannel,
         categories: Sequence[Category],
         config_text: str,
+        data: str,
         code_fingerprint: str,
     ) -> None:
         """Makes the component.
@@ -69,6 +71,7 @@ class SegmentationReport(base_component.BaseComponent):
           examples: the sound clouds, with a split `test`.
           categories: the model's categories, in the order of its classes.
           config_text: the run's config as YAML, shown on the page.
+          data: which shapes these are, in a sentence, shown on the page.
           code_fingerprint: a hash of our sources; only makes changed code run anew.
         """
         super().__init__(
@@ -80,6 +83,7 @@ class SegmentationReport(base_component.BaseComponent):
                 examples=examples,
                 categories=json.dumps([category.to_json() for category in categories]),
                 config=config_text,
+                data=data,
                 code_fingerprint=code_fingerprint,
                 report=types.Channel(type=SegmentationReportPage),
             )

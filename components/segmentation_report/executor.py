@@ -73,7 +73,7 @@ class Executor(base_executor.BaseExecutor):
         Args:
           input_dict: evaluation, blessing, model, model_run, examples.
           output_dict: report.
-          exec_properties: categories, config, code_fingerprint.
+          exec_properties: categories, config, data, code_fingerprint.
         """
         categories = tuple(
             Category.from_json(value) for value in json.loads(exec_properties["categories"])
@@ -100,6 +100,7 @@ class Executor(base_executor.BaseExecutor):
             shape_ious=[cloud.shape_iou for cloud in segmented],
             clouds=drawn,
             config=exec_properties["config"],
+            about=[f"Data: {exec_properties['data']}", f"Model: {model.uri}"],
         )
         for cloud in drawn:
             for name in ("truth", "prediction", "errors"):

@@ -60,6 +60,7 @@ class ReportValues:
       shape_ious: of the clouds that were segmented for the page.
       clouds: those that are drawn.
       config: YAML.
+      about: lines that say which data and which model this is.
     """
 
     blessed: bool
@@ -71,6 +72,7 @@ class ReportValues:
     shape_ious: Sequence[float] = ()
     clouds: Sequence[DrawnCloud] = ()
     config: str = ""
+    about: Sequence[str] = ()
 
 
 def build_page(values: ReportValues) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 from tfx import v1 as tfx
 from tfx.dsl.components.base.base_node import BaseNode
 
@@ -229,9 +230,9 @@ def evaluation_config(config: PipelineConfig, places: Places) -> tfma.EvalConfig
                     )
                 ],
                 per_slice_thresholds={
-                    name: tfma.PerSliceMetricThresholds(
+                    name: config_pb2.PerSliceMetricThresholds(
                         thresholds=[
-                            tfma.PerSliceMetricThreshold(
+                            config_pb2.PerSliceMetricThreshold(
                                 slicing_specs=overall, threshold=_tfma_threshold(threshold)
                             )
                         ]

@@ -33,6 +33,7 @@ setup(
         "pydantic>=2.5,<3",
         "PyYAML>=6",
         "rich>=13",
+        "tensorboard",
     ],
     entry_points={"console_scripts": ["pointnet-parts = pipeline.cli:main"]},
 )

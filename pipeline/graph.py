@@ -16,10 +16,12 @@ from components import segmentation_metrics
 from components.cloud_validator.component import CloudValidator
 from components.segmentation_report.component import SegmentationReport
 from components.settings import Threshold
+from model.signatures import EVALUATE_SIGNATURE
 from pipeline.baseline import LatestOtherBlessedModelStrategy
 from pipeline.config import PipelineConfig, to_yaml
 from pipeline.fingerprint import code_fingerprint
 from schema.categories import Category, part_names
+from schema.record import SPLITS
 
 SCHEMA_FILE = str(Path(schema.__file__).parent / "schema.pbtxt")
 
@@ -72,10 +74,7 @@ def create_pipeline(
     example_gen = tfx.components.ImportExampleGen(
         input_base=places.examples,
         input_config=tfx.proto.Input(
-            splits=[
-                tfx.proto.Input.Split(name=split, pattern=f"{split}/*.gz")
-                for split in ("train", "val", "test")
-            ]
+            splits=[tfx.proto.Input.Split(name=split, pattern=f"{split}/*.gz") for split in SPLITS]
         ),
     )
 
@@ -213,7 +212,7 @@ def evaluation_config(config: PipelineConfig, places: Places) -> tfma.EvalConfig
         slices.append(tfma.SlicingSpec(feature_keys=["category"]))
     overall = [tfma.SlicingSpec()]
     return tfma.EvalConfig(
-        model_specs=[tfma.ModelSpec(signature_name="evaluate")],
+        model_specs=[tfma.ModelSpec(signature_name=EVALUATE_SIGNATURE)],
         slicing_specs=slices,
         metrics_specs=[
             tfma.MetricsSpec(

@@ -65,3 +65,13 @@ def test_sixteen_hexadecimal_digits():
 def test_own_imports_are_those_of_our_rooms():
     text = "import os\nimport model.loss\nfrom schema import record\nfrom numpy import array\n"
     assert own_imports(ast.parse(text)) == ["model.loss", "schema", "schema.record"]
+
+
+def test_a_page_template_beside_a_module_counts_as_its_source(tmp_path, monkeypatch):
+    source, template = tmp_path / "page.py", tmp_path / "page.html"
+    source.write_text("", "utf-8")
+    monkeypatch.setattr("pipeline.fingerprint._source_file", lambda module: source)
+    template.write_text("<p>old</p>", "utf-8")
+    before = code_fingerprint("components.page")
+    template.write_text("<p>new</p>", "utf-8")
+    assert code_fingerprint("components.page") != before

@@ -15,28 +15,28 @@ says so.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from preprocessing.benchmark_parts import (
+    BY_SYNSET,
+    FIRST_PART,
+    benchmark_category,
+    part_labels,
+    unknown_label,
+)
 from preprocessing.file_tree import FileTree
 from preprocessing.findings import BadInput, Finding
+from preprocessing.json_text import parse_json
 from preprocessing.layout import Listing, Shape
 from preprocessing.number_table import parse_labels, parse_table
-from preprocessing.part_annotation import NONE_PART
 from preprocessing.settings import DataSettings
 from preprocessing.splits import HELD_OUT_FIRST
 from schema.categories import SHAPENET_CATEGORIES, Category
-from schema.record import SPLITS, UNANNOTATED, CloudRecord
+from schema.record import SPLITS, CloudRecord
 
 CATEGORY_LIST = "synsetoffset2category.txt"
-_BY_SYNSET = {category.directory: category for category in SHAPENET_CATEGORIES}
-# The number of a category's first part when all 50 are counted.
-_FIRST_PART = {
-    category.directory: sum(len(earlier.parts) for earlier in SHAPENET_CATEGORIES[:index])
-    for index, category in enumerate(SHAPENET_CATEGORIES)
-}
 
 
 class _Benchmark:
@@ -53,7 +53,7 @@ class _Benchmark:
         self._root = f"{root}/" if root else ""
         present = {entry.name for entry in tree.entries(root) if entry.is_folder}
         self.categories: dict[str, Category] = {
-            known.name: _category(known.name, known.directory, settings.unannotated)
+            known.name: benchmark_category(known.directory, settings.unannotated)
             for known in SHAPENET_CATEGORIES
             if known.directory in present
         }
@@ -62,19 +62,39 @@ class _Benchmark:
         """See layout.Reader."""
         shapes: list[Shape] = []
         findings: list[Finding] = []
+        twice: list[tuple[str, str, str]] = []
         stamp = hashlib.sha256()
-        split_of = self._official_splits(findings, stamp)
+        split_of, in_two = self._official_splits(stamp)
         for name in categories:
             directory = self.categories[name].directory
             for shape, size, labelled in self._files(directory, stamp):
                 annotations = ("labels",) if labelled else ()
                 split = split_of.get(f"{directory}/{shape}", "")
                 shapes.append(Shape(shape, name, size, annotations, split))
+                if f"{directory}/{shape}" in in_two:
+                    twice.append((f"{directory}/{shape}", shape, split))
+        if twice:
+            file, shape, split = twice[0]
+            first = f"{file} stands in the official lists of {' and '.join(in_two[file])}"
+            more = f"; so do {len(twice) - 1} more in two of them" if len(twice) > 1 else ""
+            findings.append(
+                Finding(
+                    "in_two_splits",
+                    shape if len(twice) == 1 else "",
+                    f"{self._root}train_test_split",
+                    0,
+                    f"{first} and is kept in {split}, the more held-out one{more}. Nothing to do.",
+                    False,
+                )
+            )
         return Listing(shapes, findings, stamp.hexdigest())
 
-    def _official_splits(self, findings: list[Finding], stamp: hashlib._Hash) -> dict[str, str]:
-        """The split of each "<synset>/<id>" that a list names."""
+    def _official_splits(
+        self, stamp: hashlib._Hash
+    ) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
+        """The split of each "<synset>/<id>" that a list names; of those in two lists, both."""
         split_of: dict[str, str] = {}
+        in_two: dict[str, tuple[str, str]] = {}
         folder = f"{self._root}train_test_split"
         present = {entry.name for entry in self._tree.entries(folder) if not entry.is_folder}
         for split in SPLITS:
@@ -87,18 +107,8 @@ class _Benchmark:
                 other = split_of.get(shape, split)
                 split_of[shape] = min(split, other, key=HELD_OUT_FIRST.index)
                 if other != split:
-                    findings.append(
-                        Finding(
-                            "in_two_splits",
-                            shape.rsplit("/", 1)[-1],
-                            f"{folder}/{name}",
-                            0,
-                            f"{shape} stands in the official lists of {other} and {split}; it is "
-                            f"kept in {split_of[shape]}. Nothing to do.",
-                            False,
-                        )
-                    )
-        return split_of
+                    in_two[shape] = (other, split)
+        return split_of, in_two
 
     def _files(self, directory: str, stamp: hashlib._Hash) -> list[tuple[str, int, bool]]:
         """Name, bytes, and whether it has labels, of each shape."""
@@ -184,45 +194,27 @@ class BenchmarkNormal(_Benchmark):
                 file,
                 line + 1,
             )
-        labels = _labels(numbers.astype(np.int64), _FIRST_PART[category.directory], category, file)
+        labels = _labels(numbers.astype(np.int64), FIRST_PART[category.directory], category, file)
         points = np.ascontiguousarray(table[:, :3])
         return CloudRecord(shape.name, shape.category, points, labels)
 
 
 def _labels(numbers: np.ndarray, first: int, category: Category, file: str) -> np.ndarray:
-    """Our labels from numbers that count the benchmark's parts from `first`; 0 may be unknown."""
-    named = _BY_SYNSET[category.directory].parts
-    lowest = 0 if first == 1 else first
-    wrong = np.flatnonzero((numbers < lowest) | (numbers >= first + len(named)))
-    if wrong.size:
+    """Our labels from numbers that count the benchmark's parts from `first`, one a line."""
+    wrong = unknown_label(numbers, first, category)
+    if wrong is not None:
+        index, found = wrong
         raise BadInput(
-            "unknown_label",
-            f"found label {numbers[wrong[0]]}, expected {lowest} to {first + len(named) - 1} "
-            f"({category.name} has {', '.join(named)}). Correct the line or remove the shape.",
-            file,
-            int(wrong[0]) + 1,
+            "unknown_label", f"{found} Correct the line or remove the shape.", file, index + 1
         )
-    rest = UNANNOTATED if category.rest is None else category.parts.index(category.rest)
-    index = [category.parts.index(p) if p in category.parts else UNANNOTATED for p in named]
-    # The last one, which -1 finds, is the unknown part's.
-    return np.array([*index, rest], np.int64)[np.maximum(numbers - first, -1)]
-
-
-def _category(name: str, synset: str, unannotated: str) -> Category:
-    known = _BY_SYNSET[synset]
-    if unannotated == "ignore" and known.rest is not None:
-        parts = tuple(part for part in known.parts if part != known.rest)
-        return Category(name, synset, parts)
-    if unannotated == "part" and known.rest is None:
-        return Category(name, synset, (*known.parts, NONE_PART), NONE_PART)
-    return Category(name, synset, known.parts, known.rest)
+    return part_labels(numbers, first, category)
 
 
 def _find(tree: FileTree, is_category: Callable[[str], bool]) -> str | None:
     for root in ("", *(entry.name for entry in tree.entries("") if entry.is_folder)):
         entries = tree.entries(root)
         if any(entry.name == CATEGORY_LIST for entry in entries):
-            folders = (e.name for e in entries if e.is_folder and e.name in _BY_SYNSET)
+            folders = (e.name for e in entries if e.is_folder and e.name in BY_SYNSET)
             if any(is_category(f"{root}/{f}" if root else f) for f in folders):
                 return root
     return None
@@ -230,12 +222,7 @@ def _find(tree: FileTree, is_category: Callable[[str], bool]) -> str | None:
 
 def _split_list(text: bytes, file: str) -> list[str]:
     """The "<synset>/<id>" of a list of "shape_data/<synset>/<id>"."""
-    try:
-        value = json.loads(text)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise BadInput(
-            "bad_split_list", f"is not JSON ({error}). Restore or remove it.", file
-        ) from None
+    value = parse_json(text, file, "bad_split_list")
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise BadInput("bad_split_list", "is no list of shapes' names. Restore or remove it.", file)
     return ["/".join(item.split("/")[-2:]) for item in value]

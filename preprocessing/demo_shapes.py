@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,12 @@ import numpy as np
 
 from preprocessing.findings import BadInput
 from preprocessing.part_annotation import METADATA
+from schema.categories import Category
 
 Vector = tuple[float, float, float]
 Rng = np.random.Generator
 
-MIN_POINTS, MAX_POINTS = 1200, 3200
+POINTS = (1200, 3200)
 README = "README.txt"
 # What the folder was made from: where it is the same, nothing is made again.
 STAMP = "made_up.json"
@@ -52,6 +53,7 @@ def make_demo_shapes(
     shapes_per_category: int = 100,
     categories: Iterable[str] | None = None,
     seed: int = 0,
+    points: tuple[int, int] = POINTS,
 ) -> Path:
     """Writes a PartAnnotation folder of made-up shapes.
 
@@ -63,12 +65,14 @@ def make_demo_shapes(
       shapes_per_category: how many of each.
       categories: names of DEMO_CATEGORIES; all by default.
       seed: another seed, other shapes.
+      points: fewest and most points of a shape.
 
     Returns:
       The folder.
 
     Raises:
-      BadInput: an unknown category, or the folder holds something that was not made here.
+      BadInput: an unknown category, the folder holds something that was not made here, or cannot
+        be written.
     """
     folder = Path(folder).expanduser()
     names = list(DEMO_CATEGORIES) if categories is None else list(categories)
@@ -84,25 +88,46 @@ def make_demo_shapes(
             "shapes_per_category": shapes_per_category,
             "categories": names,
             "seed": seed,
+            "points": points,
             "code": hashlib.sha256(Path(__file__).read_bytes()).hexdigest(),
         },
         indent=1,
     )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if not (folder / STAMP).is_file():
-            raise BadInput(
-                "not_ours",
-                f"{folder} holds something else than made-up shapes, so it is not replaced. Give "
-                "another folder, or remove it yourself.",
-            )
-        if (folder / STAMP).read_text() == stamp:
-            return folder
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            if not (folder / STAMP).is_file():
+                raise BadInput(
+                    "not_ours",
+                    f"{folder} holds something else than made-up shapes, so it is not replaced. "
+                    "Give another folder, or remove it yourself.",
+                )
+            if (folder / STAMP).read_text() == stamp:
+                return folder
+        _write_all(folder, names, shapes_per_category, seed, points, stamp)
+    except OSError as error:
+        raise BadInput(
+            "cannot_write",
+            f"{folder} cannot be written ({(error.strerror or str(error)).lower()}). Make room and "
+            "give the right to write there, or give another folder.",
+        ) from None
+    return folder
+
+
+def _write_all(
+    folder: Path,
+    names: Sequence[str],
+    shapes_per_category: int,
+    seed: int,
+    points: tuple[int, int],
+    stamp: str,
+) -> None:
+    """Writes the shapes beside the folder, then puts them in its place."""
     partial = folder.with_name(folder.name + ".partial")
     if partial.exists():
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
     for name in names:
-        _write_category(partial, name, shapes_per_category, seed)
+        _write_category(partial, name, shapes_per_category, seed, points)
     metadata = {
         name: {
             "directory": _directory(name),
@@ -122,37 +147,39 @@ def make_demo_shapes(
     if folder.exists():
         shutil.rmtree(folder)
     os.rename(partial, folder)
-    return folder
 
 
-def demo_cloud(category: str, index: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def demo_cloud(
+    category: str, index: int, seed: int = 0, points: tuple[int, int] = POINTS
+) -> tuple[np.ndarray, np.ndarray]:
     """One made-up shape.
 
     Args:
       category: a name of DEMO_CATEGORIES.
       index: which one.
       seed: of the data set.
+      points: fewest and most points.
 
     Returns:
-      points float64 [n, 3] with 1,200 to 3,200 points in random order, and labels int64 [n], an
+      points float64 [n, 3] in random order, and labels int64 [n], an
       index into the category's parts, -1 where unannotated.
     """
     kind = DEMO_CATEGORIES[category]
     rng = np.random.default_rng([seed, list(DEMO_CATEGORIES).index(category), index])
     surfaces = kind.build(rng)
-    points, labels = _sample(surfaces, kind.parts, rng)
-    points = _posed(points, rng)
+    cloud, labels = _sample(surfaces, kind.parts, rng, points)
+    cloud = _posed(cloud, rng)
     # Nobody annotated a patch around some point, 0.5 to 3 % of the cloud.
-    distance = np.square(points - points[rng.integers(len(points))]).sum(1)
-    left_out = int(len(points) * rng.uniform(0.005, 0.03))
+    distance = np.square(cloud - cloud[rng.integers(len(cloud))]).sum(1)
+    left_out = int(len(cloud) * rng.uniform(0.005, 0.03))
     labels[np.argpartition(distance, left_out)[:left_out]] = -1
-    return points, labels
+    return cloud, labels
 
 
 def _sample(
-    surfaces: list[Surface], parts: tuple[str, ...], rng: Rng
+    surfaces: list[Surface], parts: tuple[str, ...], rng: Rng, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    total = int(rng.integers(MIN_POINTS, MAX_POINTS + 1))
+    total = int(rng.integers(size[0], size[1] + 1))
     area = np.array([surface.area for surface in surfaces])
     counts = rng.multinomial(total, area / area.sum())
     points = np.concatenate([s.draw(rng, n) for s, n in zip(surfaces, counts, strict=True)])
@@ -447,14 +474,21 @@ def _directory(category: str) -> str:
     return f"made_up_{category.lower()}"
 
 
-def _write_category(folder: Path, category: str, shapes: int, seed: int) -> None:
+def is_made_up(category: Category) -> bool:
+    """Whether a category's shapes were made here; converted data tells it as well as raw data."""
+    return category.directory in {_directory(name) for name in DEMO_CATEGORIES}
+
+
+def _write_category(
+    folder: Path, category: str, shapes: int, seed: int, size: tuple[int, int]
+) -> None:
     directory = folder / _directory(category)
     (directory / "points").mkdir(parents=True)
     parts = DEMO_CATEGORIES[category].parts
     for part in parts:
         (directory / "points_label" / part).mkdir(parents=True)
     for index in range(shapes):
-        points, labels = demo_cloud(category, index, seed)
+        points, labels = demo_cloud(category, index, seed, size)
         shape = f"{category.lower()}_{index:05d}"
         text = "%.5f %.5f %.5f\n" * len(points) % tuple(points.ravel().tolist())
         (directory / "points" / f"{shape}.pts").write_text(text)

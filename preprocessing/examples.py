@@ -1,13 +1,14 @@
 """CloudRecord <-> serialized tf.Example.
 
 Encoding writes the protocol buffer's bytes itself: through the message class a cloud costs a
-hundred times as much, and TensorFlow would have to be imported. Features stand in alphabetical
-order, so that the same record always gives the same bytes. Decoding takes any tf.Example, whoever
-wrote it.
+hundred times as much. Features stand in alphabetical order, so that the same record always gives
+the same bytes. Decoding takes any tf.Example, whoever wrote it. TensorFlow, which takes many
+seconds to import, is needed for neither: the message is described here to the protobuf runtime.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from schema.record import CATEGORY, LABELS, POINTS, SHAPE_ID, CloudRecord
 _FIELD_1, _FIELD_2, _FIELD_3 = b"\x0a", b"\x12", b"\x1a"
 # A negative int64 takes ten bytes; this is -1.
 _MINUS_ONE = b"\xff" * 9 + b"\x01"
+# A field of ours that is put behind an Example, true: what reads it has read all before it.
+_END_FIELD = 1000
+_END = b"\xc0\x3e\x01"
 
 
 def to_example(record: CloudRecord) -> bytes:
@@ -63,13 +67,78 @@ def from_example(example: bytes | Any) -> CloudRecord:
     return CloudRecord(shape_id, _text(feature, CATEGORY), points.reshape(-1, 3), labels)
 
 
-def _parsed(serialized: bytes) -> Any:
-    # Here, not above: conversion never decodes, and TensorFlow takes seconds to import.
+def parse_example(serialized: bytes) -> Any:
+    """Takes a serialized tf.Example apart.
+
+    Returns:
+      A message with the fields of tensorflow.Example.
+
+    Raises:
+      DecodeError: of google.protobuf; these bytes are no tf.Example.
+    """
     from google.protobuf.message import DecodeError
-    from tensorflow.core.example.example_pb2 import Example  # type: ignore[import-untyped]
+
+    message = _example_class().FromString(serialized + _END)
+    if not message.end:
+        # Of an end-group tag where no group began, protobuf's C++ parser only warns: it stops.
+        raise DecodeError("the bytes end before they should")
+    return message
+
+
+@functools.lru_cache(maxsize=1)
+def _example_class() -> Any:
+    """A message class with the fields and numbers of tensorflow/core/example/example.proto."""
+    from google.protobuf import descriptor_pb2, message_factory
+
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(
+        name="pointnet_parts/example.proto", package="pointnet_parts", syntax="proto3"
+    )
+
+    def message(parent: Any, name: str, *fields: tuple[str, int, int, str]) -> Any:
+        """Adds a message; each field has a name, a label, a type and the name of that type."""
+        added = parent.add(name=name)
+        for number, (field_name, label, kind, kind_name) in enumerate(fields, 1):
+            kind_name = kind_name and f".{file.package}.{kind_name}"
+            added.field.add(
+                name=field_name, number=number, label=label, type=kind, type_name=kind_name or None
+            )
+        return added
+
+    one, many, nested = field.LABEL_OPTIONAL, field.LABEL_REPEATED, field.TYPE_MESSAGE
+    message(file.message_type, "BytesList", ("value", many, field.TYPE_BYTES, ""))
+    message(file.message_type, "FloatList", ("value", many, field.TYPE_FLOAT, ""))
+    message(file.message_type, "Int64List", ("value", many, field.TYPE_INT64, ""))
+    feature = message(
+        file.message_type,
+        "Feature",
+        ("bytes_list", one, nested, "BytesList"),
+        ("float_list", one, nested, "FloatList"),
+        ("int64_list", one, nested, "Int64List"),
+    )
+    feature.oneof_decl.add(name="kind")
+    for kind in feature.field:
+        kind.oneof_index = 0
+    features = message(
+        file.message_type, "Features", ("feature", many, nested, "Features.FeatureEntry")
+    )
+    entry = message(
+        features.nested_type,
+        "FeatureEntry",
+        ("key", one, field.TYPE_STRING, ""),
+        ("value", one, nested, "Feature"),
+    )
+    entry.options.map_entry = True
+    example = message(file.message_type, "Example", ("features", one, nested, "Features"))
+    example.field.add(name="end", number=_END_FIELD, label=one, type=field.TYPE_BOOL)
+    return message_factory.GetMessages([file])[f"{file.package}.Example"]
+
+
+def _parsed(serialized: bytes) -> Any:
+    from google.protobuf.message import DecodeError
 
     try:
-        return Example.FromString(serialized)
+        return parse_example(serialized)
     except DecodeError:
         raise BadInput(
             "bad_record", "found a record that is no tf.Example. Convert the source again."

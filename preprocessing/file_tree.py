@@ -7,8 +7,10 @@ that macOS adds to archives are never listed.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,11 +20,13 @@ from typing import Protocol
 
 from preprocessing.findings import BadInput
 
-# No file of one shape is larger; a member of an archive that says it is, is a trap.
+# No file of a source is larger; a member of an archive that says it is, is a trap.
 MAX_FILE_BYTES = 2**28
+# The bit of a .zip's member that says so.
+_ENCRYPTED = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One name in a folder.
 
@@ -48,8 +52,8 @@ class FileTree(Protocol):
     def entries(self, folder: str) -> list[Entry]:
         """What stands in a folder, by name; nothing if there is no such folder."""
 
-    def read(self, name: str) -> bytes:
-        """The content of one file; raises BadInput if that cannot be had."""
+    def read(self, name: str, limit: int | None = None) -> bytes:
+        """The content of one file, or its first `limit` bytes; raises BadInput if it cannot."""
 
 
 def open_tree(source: str) -> FileTree:
@@ -58,15 +62,24 @@ def open_tree(source: str) -> FileTree:
     Raises:
       BadInput: there is nothing at `source`, or it is neither.
     """
-    path = Path(source).expanduser()
     try:
+        path = Path(source).expanduser()
         mode = path.stat().st_mode
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:
+        if "://" in source:
+            raise BadInput(
+                "no_source",
+                f"{source} is an address; sources are read from disks alone. Copy it to a disk "
+                "that every worker sees, and give the folder or .zip there.",
+            ) from None
         raise BadInput(
             "no_source", f"{source}: {_reason(error)}. Give a folder or a .zip."
         ) from None
     if stat.S_ISDIR(mode):
         return Folder(str(path))
+    if not stat.S_ISREG(mode):
+        # A pipe would keep whoever opens it waiting.
+        raise BadInput("no_source", f"{source}: no regular file. Give a folder or a .zip.")
     return Archive(str(path))
 
 
@@ -90,6 +103,7 @@ class Folder:
             for item in found:
                 if item.name.startswith(".") or item.name == "__MACOSX":
                     continue
+                _check_name(item.name, folder)
                 try:
                     status = item.stat()
                 except OSError:
@@ -100,7 +114,7 @@ class Folder:
                 size = 0 if is_folder else status.st_size
                 yield Entry(item.name, is_folder, size, 0 if is_folder else status.st_mtime_ns)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, limit: int | None = None) -> bytes:
         """See FileTree."""
         # The plain system calls: a shape has five small files, and `open` costs as much as reading.
         try:
@@ -115,6 +129,8 @@ class Folder:
                     "not_a_file", f"is {what}, expected a file. Put the file in its place.", name
                 )
             _check_size(status.st_size, name)
+            if limit is not None:
+                return os.read(handle, limit)
             chunks = []
             while chunk := os.read(handle, status.st_size + 1):
                 chunks.append(chunk)
@@ -128,11 +144,12 @@ class Folder:
 class Archive:
     """A .zip, read where it stands: nothing is unpacked to disk."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, content: bytes | None = None) -> None:
+        """Reads the directory of the file `source`, or of `content`, which came from there."""
         self.source = source
         try:
-            self._archive = zipfile.ZipFile(source)
-        except (zipfile.BadZipFile, NotImplementedError):
+            self._archive = zipfile.ZipFile(source if content is None else io.BytesIO(content))
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
             raise BadInput(
                 "not_an_archive",
                 f"{source} is neither a folder nor a whole .zip. Give a folder, or download the "
@@ -169,7 +186,7 @@ class Archive:
         found = self._folders.get(folder.rstrip("/"), {})
         return [found[name] for name in sorted(found)]
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, limit: int | None = None) -> bytes:
         """See FileTree."""
         try:
             info = self._archive.getinfo(name)
@@ -185,11 +202,27 @@ class Archive:
             raise BadInput(
                 "duplicate_file", "stands twice in the archive. Pack the archive again.", name
             )
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            # Of these two alone can no more be unpacked than is asked for.
+            raise BadInput(
+                "other_compression",
+                f"is packed by method {info.compress_type}, expected 0 or 8 (stored, deflate). "
+                "Pack the archive again as an ordinary .zip.",
+                name,
+            )
+        if info.flag_bits & _ENCRYPTED:
+            raise BadInput(
+                "encrypted", "is encrypted. Pack the archive again without a password.", name
+            )
         _check_size(info.file_size, name)
         try:
             with self._archive.open(info) as file:
-                # Never more than the directory says: zipfile stops there and checks the CRC.
-                return file.read()
+                # zipfile stops at the size that the directory says, and checks the CRC there; the
+                # one byte more takes it there. Asked for "all", it would unpack up to 2 GiB first.
+                content = file.read(info.file_size + 1 if limit is None else limit)
+                if len(content) < min(info.file_size, limit or info.file_size):
+                    raise zipfile.BadZipFile("it is shorter than the directory says")
+                return content
         except (
             zipfile.BadZipFile,
             EOFError,
@@ -200,7 +233,7 @@ class Archive:
         ) as error:
             raise BadInput(
                 "damaged_archive",
-                f"cannot be unpacked ({error}). Download the archive again.",
+                f"cannot be unpacked ({error!s:.100}). Download the archive again.",
                 name,
             ) from None
 
@@ -209,10 +242,21 @@ def _check_size(size: int, name: str) -> None:
     if size > MAX_FILE_BYTES:
         raise BadInput(
             "too_large",
-            f"is {size / 2**30:.1f} GiB, expected at most {MAX_FILE_BYTES / 2**30:g} GiB for a "
-            "file of one shape. Remove it from the source.",
+            f"is {size / 2**30:.1f} GiB, expected at most {MAX_FILE_BYTES / 2**30:g} GiB for one "
+            "file. Remove it from the source, or split it.",
             name,
         )
+
+
+def _check_name(name: str, folder: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise BadInput(
+            "bad_name",
+            f"holds a file named {os.fsencode(name)!r}, expected names in UTF-8. Rename it.",
+            folder or ".",
+        ) from None
 
 
 def _unreadable(error: OSError, name: str) -> BadInput:
@@ -225,7 +269,7 @@ def _unreadable(error: OSError, name: str) -> BadInput:
     )
 
 
-def _reason(error: OSError) -> str:
-    if error.errno == errno.ELOOP:
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ELOOP:
         return "a symbolic link that leads to itself"
-    return (error.strerror or str(error)).lower()
+    return (getattr(error, "strerror", None) or str(error)).lower()

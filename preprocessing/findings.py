@@ -10,6 +10,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 file", "2 files", "1,200 files"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 class BadInput(ValueError):
     """Something in the input is not as it must be.
 

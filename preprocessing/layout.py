@@ -78,7 +78,7 @@ class Reader(Protocol):
 
 
 def chosen_categories(categories: dict[str, Category], chosen: str) -> list[str]:
-    """The names that the setting `category` means.
+    """The names that the setting `category` means; of a source with one category, that.
 
     Raises:
       BadInput: the source has no such category.
@@ -87,9 +87,12 @@ def chosen_categories(categories: dict[str, Category], chosen: str) -> list[str]
         return list(categories)
     by_lower = {name.lower(): name for name in categories}
     if chosen.lower() not in by_lower:
+        if len(categories) == 1:
+            # There is nothing else that could be meant; whoever converts says so.
+            return list(categories)
         raise BadInput(
             "unknown_category",
-            f"no category {chosen!r} in this source; it has {', '.join(categories)}. Set category "
-            "to one of these, or to all.",
+            f"no category {chosen!r} in this source; it has {', '.join(categories)}. Choose one of "
+            "these, or all: --category NAME, or data.category in the config.",
         )
     return [by_lower[chosen.lower()]]

@@ -21,19 +21,21 @@ def normalise(points: tf.Tensor, valid: tf.Tensor | None = None) -> tf.Tensor:
     Returns:
       float32 [B, N, 3]; padding is at the origin.
     """
-    wide = tf.cast(points, tf.float64)
+    # By axis: TensorFlow works on [B, N] several times as fast as along an axis of length three.
+    axes = [tf.cast(axis, tf.float64) for axis in tf.unstack(points, axis=2)]  # 3 of [B, N]
     if valid is None:
         count = tf.cast(tf.shape(points)[1], tf.float64)
     else:
-        wide = tf.where(valid[:, :, tf.newaxis], wide, tf.zeros_like(wide))
-        count = tf.reduce_sum(tf.cast(valid, tf.float64), axis=1)[:, tf.newaxis, tf.newaxis]
+        axes = [tf.where(valid, axis, tf.zeros_like(axis)) for axis in axes]
+        count = tf.reduce_sum(tf.cast(valid, tf.float64), axis=1, keepdims=True)
         count = tf.maximum(count, 1.0)
-    centred = wide - tf.reduce_sum(wide, axis=1, keepdims=True) / count
+    axes = [axis - tf.reduce_sum(axis, axis=1, keepdims=True) / count for axis in axes]
     if valid is not None:
-        centred = tf.where(valid[:, :, tf.newaxis], centred, tf.zeros_like(centred))
-    squares = tf.reduce_sum(tf.square(centred), axis=2, keepdims=True)  # [B, N, 1]
-    radius = tf.sqrt(tf.reduce_max(squares, axis=1, keepdims=True))  # [B, 1, 1]
-    return tf.cast(centred / tf.where(radius > 0, radius, tf.ones_like(radius)), tf.float32)
+        axes = [tf.where(valid, axis, tf.zeros_like(axis)) for axis in axes]
+    squares = tf.add_n([tf.square(axis) for axis in axes])
+    radius = tf.sqrt(tf.reduce_max(squares, axis=1, keepdims=True))  # [B, 1]
+    radius = tf.where(radius > 0, radius, tf.ones_like(radius))
+    return tf.stack([tf.cast(axis / radius, tf.float32) for axis in axes], axis=2)
 
 
 def repeat_first_point(points: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:

@@ -14,19 +14,27 @@ NaN or Inf, and never more or fewer rows than the text has lines.
 from __future__ import annotations
 
 import contextlib
+import re
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from preprocessing.findings import BadInput
+from preprocessing.findings import BadInput, counted
 
+# A number as many countries write it: 0,29.
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _NEWLINE, _BLANK, _MINUS, _DOT, _ZERO = b"\n -.0"
-# Longest run of digits whose value and power of ten an int32 and a float64 hold exactly.
-_MAX_DIGITS = 9
-_POWERS_OF_TEN = 10.0 ** np.arange(_MAX_DIGITS + 1)
+_MAX_DECIMALS = 8
+_EIGHT_ZEROS = 0x3030303030303030
+# Factor, shift and mask that make one number of each two neighbours: of bytes, pairs and fours.
+_JOINS = (
+    (10 * 2**8 + 1, 8, 0x00FF00FF00FF00FF),
+    (100 * 2**16 + 1, 16, 0x0000FFFF0000FFFF),
+    (10_000 * 2**32 + 1, 32, 0x00000000FFFFFFFF),
+)
 
 
 def parse_table(text: bytes, columns: int | None, file: str) -> np.ndarray:
@@ -103,7 +111,7 @@ def _fixed_point_table(text: bytes, columns: int | None) -> np.ndarray | None:
     """Reads `-?d.ddddd` separated by single blanks and newlines, all with as many decimals.
 
     This is what the published archives hold. The whole text is checked against that form with array
-    operations, about 0.1 ms for 2,600 points.
+    operations, about 0.2 ms for 2,600 points.
     """
     if not text.endswith(b"\n"):
         text += b"\n"
@@ -116,36 +124,53 @@ def _fixed_point_table(text: bytes, columns: int | None) -> np.ndarray | None:
     first = int(dots[0])
     blank = text.find(b" ", first, first_end)
     decimals = (blank if blank > 0 else first_end) - first - 1
-    if not 1 <= decimals < _MAX_DIGITS:
+    if not 1 <= decimals <= _MAX_DECIMALS:
         return None
     ends = dots + (decimals + 1)
     if ends[-1] != a.size - 1:
         return None
-    separators = a.take(ends).reshape(-1, columns)
-    if not ((separators[:, -1] == _NEWLINE).all() and (separators[:, :-1] == _BLANK).all()):
+    separators = (b" " * (columns - 1) + b"\n") * (dots.size // columns)
+    if a.take(ends).tobytes() != separators:
         return None
-    # Bytes before each dot: "d" or "-d". This and the checks above account for every byte.
-    lead = dots.copy()
+    # Between a separator and the dot stand "d" or "-d": every byte is accounted for.
+    negative = a.take(dots - 2) == _MINUS
+    lead = dots - negative
     lead[1:] -= ends[:-1] + 1
-    negative = lead == 2
-    if not (negative | (lead == 1)).all():
+    if (lead != 1).any():
         return None
-    if not (a.take(dots[negative] - 2) == _MINUS).all():
-        return None
-    digit = a.take(dots - 1) - _ZERO
-    largest = digit.max()
-    value = digit.astype(np.int32)
-    for place in range(1, decimals + 1):
-        digit = a.take(dots + place) - _ZERO
-        largest = max(largest, digit.max())
-        value *= 10
-        value += digit
-    if largest > 9:
+    whole = a.take(dots - 1) - _ZERO
+    fraction = _joined_digits(text, dots + 1, decimals)
+    if fraction is None or whole.max() > 9:
         return None
     # One correctly rounded division of exact numbers: what a decimal parser gives, too.
-    number = value / _POWERS_OF_TEN[decimals]
-    np.negative(number, out=number, where=negative)
+    power = 10.0**decimals
+    number = fraction.astype(np.float64)
+    number += whole * power
+    number /= np.where(negative, -power, power)
     return number.astype(np.float32).reshape(-1, columns)
+
+
+def _joined_digits(text: bytes, starts: np.ndarray, count: int) -> np.ndarray | None:
+    """The numbers, uint64, that `count` <= 8 digits from each start on make; None: no digits there.
+
+    Eight bytes are taken as one integer, and pairs, fours and eights of digits are joined in it by
+    three multiplications (D. Lemire, "Quickly parsing eight digits", 2018).
+    """
+    # Windows of eight bytes at every place of the text; they overlap.
+    windows: np.ndarray = np.ndarray(len(text), "<u8", text + bytes(8), strides=(1,))
+    digits = windows[starts]
+    # The wanted digits go to the end, and zeros fill up before them.
+    digits <<= np.uint64(8 * (8 - count))
+    digits |= np.uint64(_EIGHT_ZEROS & ((1 << 8 * (8 - count)) - 1))
+    digits ^= np.uint64(_EIGHT_ZEROS)
+    # A byte above 9 sets its highest bit when 0x76 is added, or has it.
+    if ((digits + np.uint64(0x7676767676767676) | digits) & np.uint64(0x8080808080808080)).any():
+        return None
+    for factor, bits, mask in _JOINS:
+        digits *= np.uint64(factor)
+        digits >>= np.uint64(bits)
+        digits &= np.uint64(mask)
+    return digits
 
 
 def _regular_table(text: bytes, columns: int | None) -> np.ndarray | None:
@@ -180,11 +205,12 @@ def _table_by_line(text: bytes, columns: int | None, file: str) -> np.ndarray:
     for number, line in enumerate(_lines(text, file), 1):
         words = line.split()
         if columns is None:
-            columns = len(words)
+            # A line of separators only, such as a form feed, is no number either.
+            columns = max(len(words), 1)
         if len(words) != columns:
             raise BadInput(
                 "wrong_columns",
-                f"found {_count(len(words), 'number')}{_excerpt(line)}, expected {columns}, "
+                f"found {counted(len(words), 'number')}{_excerpt(line)}, expected {columns}, "
                 "separated by blanks. Correct the line (a file cut short often ends so) or remove "
                 "the shape.",
                 file,
@@ -206,6 +232,11 @@ def _table_by_line(text: bytes, columns: int | None, file: str) -> np.ndarray:
     return table
 
 
+def comma_hint(word: str) -> str:
+    """A hint where a number was written as 0,29; else ""."""
+    return "; decimal commas? Save the numbers with points" if DECIMAL_COMMA.fullmatch(word) else ""
+
+
 def _number(word: str, file: str, line: int) -> float:
     try:
         # Python also takes 1_000, which nobody means here.
@@ -213,21 +244,21 @@ def _number(word: str, file: str, line: int) -> float:
     except ValueError:
         raise BadInput(
             "not_a_number",
-            f"found {word[:40]!r}, expected a number. Correct the line or remove the shape.",
+            f"found {word[:40]!r}, expected a number{comma_hint(word)}. Correct the line or remove "
+            "the shape.",
             file,
             line,
         ) from None
 
 
 def _one_digit_a_line(text: bytes) -> np.ndarray | None:
-    """uint8 [rows] where every line is one digit, else None."""
-    a = np.frombuffer(text, np.uint8)
-    if a.size % 2:
-        a = np.frombuffer(text + b"\n", np.uint8)
-    if not a.size or not (a[1::2] == _NEWLINE).all():
-        return None
-    digits = a[::2] - _ZERO
-    return digits if digits.max() <= 9 else None
+    """uint16 [rows] where every line is one digit, else None."""
+    if len(text) % 2:
+        text += b"\n"
+    lines = np.frombuffer(text, "<u2")
+    # Anything but a digit and a newline wraps round to a large number.
+    digits = lines - np.uint16(_NEWLINE << 8 | _ZERO)
+    return digits if digits.size and digits.max() <= 9 else None
 
 
 def _integers_by_line(text: bytes, file: str, expected: str) -> np.ndarray:
@@ -277,10 +308,6 @@ def _lines(text: bytes, file: str) -> list[str]:
             text.count(b"\n", 0, error.start) + 1,
         ) from None
     return decoded.split("\n")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _excerpt(line: str) -> str:

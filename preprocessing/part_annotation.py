@@ -15,7 +15,6 @@ metadata's key is spelt "lables" in the published archive; "labels" is read as w
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -23,6 +22,7 @@ import numpy as np
 
 from preprocessing.file_tree import Entry, FileTree
 from preprocessing.findings import BadInput, Finding
+from preprocessing.json_text import parse_json
 from preprocessing.layout import Listing, Shape
 from preprocessing.number_table import parse_labels, parse_mask, parse_table
 from preprocessing.settings import DataSettings
@@ -204,16 +204,16 @@ class PartAnnotation:
         points: int,
         findings: list[Finding],
     ) -> np.ndarray:
-        labels = np.full(points, UNANNOTATED, np.int64)
-        claims = np.zeros(points, np.uint8)
+        numbers = np.zeros(points, np.int32)
+        claims = np.zeros(points, np.int32)
         for part in shape.annotations:
             file = f"{folder}/points_label/{part}/{shape.name}.seg"
             mask = parse_mask(self._tree.read(file), file)
             _check_length(mask, points, file)
-            labels[mask] = self._part_index[category.name][part]
+            numbers += mask * np.int32(self._part_index[category.name][part] + 1)
             claims += mask
-        if category.rest is not None:
-            labels[claims == 0] = _rest_label(category)
+        # Where one part claims a point, the sum is that part's.
+        labels = np.where(claims == 0, _rest_label(category), numbers - 1).astype(np.int64)
         contested = claims > 1
         if contested.any():
             labels[contested] = UNANNOTATED
@@ -280,13 +280,7 @@ def _category(name: str, directory: str, parts: tuple[str, ...], unannotated: st
 
 def _read_metadata(tree: FileTree, file: str) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Category name -> its directory and its parts, in the file's order."""
-    try:
-        value = json.loads(tree.read(file).decode("utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        line = error.lineno if isinstance(error, json.JSONDecodeError) else 0
-        raise BadInput(
-            "bad_metadata", f"is not JSON ({error}). Restore the file.", file, line
-        ) from None
+    value = parse_json(tree.read(file), file, "bad_metadata")
     if not isinstance(value, dict) or not value:
         raise BadInput(
             "bad_metadata",
@@ -300,8 +294,8 @@ def _metadata_entry(name: str, entry: object, file: str) -> tuple[str, tuple[str
     if not isinstance(entry, dict):
         raise BadInput(
             "bad_metadata",
-            f"category {name!r} holds {entry!r:.40}, expected directory and lables. Correct the "
-            "file.",
+            f"category {name!r:.60} holds {entry!r:.40}, expected directory and lables. Correct "
+            "the file.",
             file,
         )
     parts = entry.get("lables", entry.get("labels"))
@@ -309,25 +303,25 @@ def _metadata_entry(name: str, entry: object, file: str) -> tuple[str, tuple[str
     if not (
         isinstance(parts, list)
         and parts
-        and all(isinstance(part, str) and _is_plain(part) for part in parts)
+        and all(isinstance(part, str) and is_plain(part) for part in parts)
         and len(set(parts)) == len(parts)
     ):
         raise BadInput(
             "bad_metadata",
-            f"category {name!r} has {parts!r:.60} for lables, expected a list of its parts' names "
-            "(the key lables, or labels). Add it.",
+            f"category {name!r:.60} has {parts!r:.60} for lables, expected a list of its parts' "
+            "names (the key lables, or labels). Add it.",
             file,
         )
-    if not (isinstance(directory, str) and _is_plain(directory)):
+    if not (isinstance(directory, str) and is_plain(directory)):
         raise BadInput(
             "bad_metadata",
-            f"category {name!r} has {directory!r:.60} for directory, expected the name of the "
+            f"category {name!r:.60} has {directory!r:.60} for directory, expected the name of the "
             "folder that holds it. Correct it.",
             file,
         )
     return directory, tuple(parts)
 
 
-def _is_plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
     """Whether it names something in a folder, and nothing outside of it."""
     return bool(name) and "/" not in name and "\0" not in name and not name.startswith(".")

@@ -89,3 +89,16 @@ def test_existing_folder(tmp_path):
         make_demo_shapes(tmp_path / "mine", 1)
     with pytest.raises(BadInput, match="no made-up category 'Boat'; there are Airplane"):
         make_demo_shapes(tmp_path / "other", 1, ["Boat"])
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="demo cannot be written") as error:
+        make_demo_shapes(tmp_path / "file" / "demo", 1)
+    assert error.value.code == "cannot_write"
+
+
+def test_the_number_of_points_can_be_chosen():
+    assert demo_cloud("Mug", 0, points=(50, 50))[0].shape == (50, 3)
+    with_own_size = demo_cloud("Mug", 0, points=(10, 20))[0]
+    assert 10 <= len(with_own_size) <= 20

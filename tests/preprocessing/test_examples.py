@@ -67,10 +67,13 @@ def _example(**features):
     return example.SerializeToString()
 
 
+@pytest.mark.filterwarnings("ignore:Unexpected end-group tag:RuntimeWarning")
 @pytest.mark.parametrize(
     ("example", "words"),
     [
         (b"\xff\xff", "no tf.Example"),
+        # A tag that ends a group which never began.
+        (b"\x0c" + _example(shape_id=b"a", category=b"A", points=[0.0] * 3), "no tf.Example"),
         (_example(category=b"A", points=[0.0] * 3), "'shape_id' is missing"),
         (_example(shape_id=b"a", category=b"A"), "shape a: feature 'points' is missing"),
         (_example(shape_id=b"a", category=b"A", points=[1, 2, 3]), "not a float_list"),

@@ -3,7 +3,6 @@ import zipfile
 
 import pytest
 
-from preprocessing import file_tree
 from preprocessing.file_tree import open_tree
 from preprocessing.findings import BadInput
 
@@ -90,24 +89,7 @@ def test_link_to_itself(folder):
         tree.read("a/loop.pts")
 
 
-def test_unreadable(folder, monkeypatch):
-    def refuse(*_):
-        raise PermissionError(13, "Permission denied")
-
-    tree = open_tree(str(folder))
-    monkeypatch.setattr(file_tree.os, "open", refuse)
-    with pytest.raises(BadInput, match=r"a/x.pts: cannot be read \(permission denied\)"):
-        tree.read("a/x.pts")
-
-
 def test_a_pipe_is_no_file(folder):
     os.mkfifo(folder / "a" / "pipe.pts")
     with pytest.raises(BadInput, match=r"is no regular file"):
         open_tree(str(folder)).read("a/pipe.pts")
-
-
-def test_a_file_that_unpacks_to_too_much(folder, monkeypatch):
-    monkeypatch.setattr(file_tree, "MAX_FILE_BYTES", 1000)
-    path = zipped(folder, ("a/bomb.pts", b"0" * 100_000))
-    with pytest.raises(BadInput, match=r"too_large|expected at most"):
-        open_tree(str(path)).read("a/bomb.pts")

@@ -171,7 +171,7 @@ def test_empty_category_is_a_finding(planes):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "is not JSON"),
+        ("{", "cannot be read as JSON"),
         ("[]", "names no category"),
         ('{"A": 3}', "category 'A' holds 3"),
         ('{"A": {"directory": "x"}}', "the key lables"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from preprocessing.findings import Finding
@@ -75,12 +75,14 @@ def make_plan(
     Raises:
       BadInput: there are too few labelled shapes for three splits.
     """
-    shapes = [shape for shape in listing.shapes if shape not in set(excluded)]
+    without = set(excluded)
+    shapes = [shape for shape in listing.shapes if shape not in without]
     labelled = [shape for shape in shapes if shape.annotations]
     by_split: dict[str, list[Shape]] = defaultdict(list)
-    for shape, split in zip(
-        labelled, assign_splits(labelled, settings.split, settings.seed), strict=True
-    ):
+    findings = list(listing.findings)
+    unlabelled = len(shapes) - len(labelled)
+    assigned = assign_splits(labelled, settings.split, settings.seed, findings, unlabelled)
+    for shape, split in zip(labelled, assigned, strict=True):
         by_split[split].append(shape)
     by_split[UNLABELLED] = [shape for shape in shapes if not shape.annotations]
 
@@ -93,7 +95,6 @@ def make_plan(
             ids = (f"{s.category}/{s.name}" if s.name in twice else s.name for s in group)
             file = f"{split}/part-{index:05d}-of-{len(groups):05d}{SUFFIX}"
             shards.append(ShardPlan(file, tuple(group), tuple(ids)))
-    findings = list(listing.findings)
     if twice:
         first = min(twice)
         findings.append(
@@ -108,6 +109,32 @@ def make_plan(
             )
         )
     return ConversionPlan(tuple(shards), tuple(findings))
+
+
+def shapes_to_exclude(
+    listing: Listing,
+    findings: Iterable[Finding],
+    filled: Collection[str],
+    excluded: Collection[Shape] = (),
+) -> set[Shape]:
+    """What the next plan must do without, should the unreadable shapes have been all of a split.
+
+    Args:
+      listing: what the source holds.
+      findings: of every shape that was planned.
+      filled: the splits that got at least one shape.
+      excluded: what this plan did without already.
+
+    Returns:
+      All shapes that cannot be read; none where every split is filled, so that the plan stands.
+    """
+    if set(SPLITS).issubset(filled):
+        return set()
+    bad = {finding.shape for finding in findings if finding.left_out}
+    unreadable = {shape for shape in listing.shapes if shape.name in bad}
+    if unreadable.issubset(excluded):
+        raise AssertionError("a split stayed empty though every shape in it was read")
+    return unreadable.union(excluded)
 
 
 def _names_in_two_categories(shapes: Sequence[Shape]) -> set[str]:

@@ -1,9 +1,9 @@
-"""Where a conversion writes to: a folder of this machine, or one that Beam's file systems know.
+"""Where a conversion writes to: a folder of this machine, or object storage that Beam knows.
 
 Record files are made in a staging folder beside the output, `<output>.partial`, each under a
 temporary name first. When all are there and the manifest with them, the staging folder becomes the
-output: by one rename on this machine; elsewhere (gs://...), where folders cannot be renamed, file
-by file with the manifest last. A folder that was not made here is never deleted.
+output: by one rename on this machine; in object storage (gs://...), where nothing can be renamed at
+once, by copies with the manifest last. A folder that was not made here is never deleted.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from preprocessing.findings import BadInput
-from preprocessing.manifest import MANIFEST
+from preprocessing.manifest import MANIFEST, Manifest
 from schema.record import SPLITS, UNLABELLED
 
 STAGING_SUFFIX = ".partial"
@@ -28,6 +28,9 @@ SUMMARIES = "summaries"
 # Files that are being written; a killed conversion leaves some here.
 _TEMPORARY = "temporary"
 _REPLACED_SUFFIX = ".replaced"
+# In object storage: stands in the output from before its old manifest goes until the new one came.
+_UNFINISHED = "unfinished"
+_OURS = {*SPLITS, UNLABELLED, MANIFEST}
 
 
 class Store(Protocol):
@@ -58,10 +61,17 @@ class LocalStore:
 
     def read(self, name: str) -> bytes | None:
         """See Store."""
+        path = Path(self.root, name)
         try:
-            return Path(self.root, name).read_bytes()
+            return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise BadInput(
+                "unreadable",
+                f"{path} cannot be read ({error.strerror}). Make it readable, or give another "
+                "output.",
+            ) from None
 
     @contextlib.contextmanager
     def write(self, name: str) -> Iterator[BinaryIO]:
@@ -86,7 +96,7 @@ class LocalStore:
 
 
 class RemoteStore:
-    """A folder that one of Beam's file systems knows, such as gs://."""
+    """A folder's worth of objects, such as gs://bucket/name. What is written replaces at once."""
 
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/")
@@ -108,15 +118,11 @@ class RemoteStore:
         from apache_beam.io.filesystem import CompressionTypes
         from apache_beam.io.filesystems import FileSystems
 
+        # Storage takes what was written before an error for whole: only a rename comes last.
         temporary = f"{self.root}/{_TEMPORARY}/{uuid.uuid4().hex}"
-        make_folder(f"{self.root}/{_TEMPORARY}")
         with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             yield file
-        target = f"{self.root}/{name}"
-        make_folder(target.rsplit("/", 1)[0])
-        if FileSystems.exists(target):
-            FileSystems.delete([target])
-        FileSystems.rename([temporary], [target])
+        FileSystems.rename([temporary], [f"{self.root}/{name}"])
 
     def count(self, folder: str) -> int:
         """See Store."""
@@ -129,17 +135,15 @@ class RemoteStore:
         from apache_beam.io.filesystems import FileSystems
 
         found = FileSystems.match([f"{self.root}/**"])[0].metadata_list
-        return sorted(entry.path.removeprefix(f"{self.root}/") for entry in found)
+        names = (entry.path.removeprefix(f"{self.root}/") for entry in found)
+        # Consoles make empty objects "train/" to show a folder.
+        return sorted(name for name in names if name and not name.endswith("/"))
 
+    def remove(self, names: Sequence[str]) -> None:
+        """Removes files."""
+        from apache_beam.io.filesystems import FileSystems
 
-def make_folder(path: str) -> None:
-    """Makes a remote folder where the file system has such things."""
-    from apache_beam.io.filesystems import FileSystems
-
-    if not FileSystems.exists(path):
-        # Another worker may be quicker.
-        with contextlib.suppress(OSError):
-            FileSystems.mkdirs(path)
+        FileSystems.delete([f"{self.root}/{name}" for name in names])
 
 
 def check_output(output: str) -> None:
@@ -149,32 +153,81 @@ def check_output(output: str) -> None:
       BadInput: something stands at `output`, or beside it, that no conversion made.
     """
     if "://" in output:
+        _check_remote(output)
         return
-    ours = {*SPLITS, UNLABELLED, MANIFEST}
-    staged = ours | {PLAN, SUMMARIES, _TEMPORARY}
-    for suffix, known in (("", ours), (STAGING_SUFFIX, staged), (_REPLACED_SUFFIX, ours)):
+    staged = _OURS | {PLAN, SUMMARIES, _TEMPORARY}
+    for suffix, known in (("", _OURS), (STAGING_SUFFIX, staged), (_REPLACED_SUFFIX, _OURS)):
         path = Path(output + suffix)
         if not path.exists():
             continue
         if not path.is_dir():
             raise BadInput("not_ours", f"{path} is a file, expected a folder. Give another output.")
         names = {entry.name for entry in path.iterdir()}
-        others = sorted(names - known)
-        if names and (others or (MANIFEST not in names and suffix != STAGING_SUFFIX)):
-            what = f"holds {others[0]}" if others else f"has no {MANIFEST}"
+        _check_names(str(path), names, known, {MANIFEST} if suffix != STAGING_SUFFIX else names)
+        for entry in path.iterdir():
+            what = "file" if entry.name in (MANIFEST, PLAN) else "folder"
+            if entry.is_symlink() or entry.is_dir() != (what == "folder"):
+                raise BadInput(
+                    "not_ours",
+                    f"{entry} is no {what} as a conversion makes it, so nothing here is replaced. "
+                    "Give another output, or remove it yourself.",
+                )
+
+
+def _check_remote(output: str) -> None:
+    from apache_beam.io.filesystem import BeamIOError
+    from apache_beam.io.filesystems import FileSystems
+
+    if "/" not in output.split("://")[1]:
+        # Its staging folder would be another bucket.
+        raise BadInput(
+            "bad_address", f"{output} is a whole bucket. Give a name in it: {output}/shapes."
+        )
+    if any(letter in output for letter in "*?["):
+        raise BadInput("bad_address", f"{output} holds one of * ? [. Give another output.")
+    try:
+        system: Any = FileSystems.get_filesystem(output)
+        if system.has_dirs():
             raise BadInput(
-                "not_ours",
-                f"{path} {what}: not a data set that was converted here, so it is not replaced. "
-                "Give another output, or remove it yourself.",
+                "bad_address",
+                f"{output} is no object storage such as gs://. Give such an address, or a folder "
+                "of a disk that every worker sees.",
             )
+        names = RemoteStore(output).files()
+    except BadInput:
+        raise
+    except (BeamIOError, ValueError) as error:
+        raise BadInput(
+            "bad_address",
+            f"{output} cannot be listed ({error!s:.300}). Correct the address, or see to the "
+            "rights and packages that it needs.",
+        ) from None
+    tops = {name.split("/")[0] for name in names}
+    _check_names(output, tops, _OURS | {_UNFINISHED}, {MANIFEST, _UNFINISHED})
+
+
+def _check_names(folder: str, names: set[str], known: set[str], signs: set[str]) -> None:
+    """Raises BadInput unless all names are known, and a sign that they are ours among them."""
+    others = sorted(names - known)
+    if names and (others or not names & signs):
+        what = f"holds {others[0]}" if others else f"has no {MANIFEST}"
+        raise BadInput(
+            "not_ours",
+            f"{folder} {what}: not a data set that was converted here, so it is not replaced. "
+            "Give another output, or remove it yourself.",
+        )
 
 
 @contextlib.contextmanager
-def staging_lock(staging: str) -> Iterator[None]:
+def staging_lock(staging: str, work: str = "conversion") -> Iterator[None]:
     """Keeps a second conversion out of a local staging folder while one writes there.
 
+    Args:
+      staging: the folder; made if it is not there.
+      work: what goes on there, for the message.
+
     Raises:
-      BadInput: another conversion is at work.
+      BadInput: another one is at work.
     """
     if "://" in staging:
         yield
@@ -191,7 +244,7 @@ def staging_lock(staging: str) -> Iterator[None]:
         yield
     except BlockingIOError:
         raise BadInput(
-            "busy", f"another conversion is writing to {staging}. Wait for it, or stop it."
+            "busy", f"another {work} is writing to {staging}. Wait for it, or stop it."
         ) from None
     finally:
         os.close(handle)
@@ -199,12 +252,12 @@ def staging_lock(staging: str) -> Iterator[None]:
 
 def clear(staging: str) -> None:
     """Empties a staging folder; the folder itself stays, it is locked."""
+    # The plan goes first: killed here, nobody takes the rest for finished shards.
     if "://" in staging:
-        from apache_beam.io.filesystems import FileSystems
-
         store = RemoteStore(staging)
-        FileSystems.delete([f"{staging}/{name}" for name in store.files()])
+        store.remove(sorted(store.files(), key=lambda name: name != PLAN))
         return
+    Path(staging, PLAN).unlink(missing_ok=True)
     for entry in Path(staging).iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -227,31 +280,82 @@ def publish(staging: str, output: str) -> None:
     for folder in (SUMMARIES, _TEMPORARY):
         shutil.rmtree(Path(staging, folder))
     Path(staging, PLAN).unlink()
-    # A conversion that was killed right here before may have left one.
     replaced = output + _REPLACED_SUFFIX
-    if os.path.exists(replaced):
-        shutil.rmtree(replaced)
-    if os.path.exists(output) and os.listdir(output):
+    if _holds_anything(output):
         os.rename(output, replaced)
     os.rename(staging, output)
     if os.path.exists(replaced):
-        shutil.rmtree(replaced)
+        _remove_data_set(replaced)
+
+
+def settle(output: str) -> None:
+    """Ends what a conversion that was killed while it published had begun.
+
+    The data set that was to be replaced is put back if nothing took its place yet, else removed:
+    without an output, the one set aside is whole.
+
+    Raises:
+      BadInput: another conversion is at work.
+    """
+    if "://" in output:
+        _settle_remote(output)
+        return
+    replaced = output + _REPLACED_SUFFIX
+    if not os.path.exists(replaced):
+        return
+    staging = output + STAGING_SUFFIX
+    with staging_lock(staging):
+        # Whoever had the lock before may have done it.
+        if os.path.exists(replaced):
+            if _holds_anything(output):
+                _remove_data_set(replaced)
+            else:
+                os.rename(replaced, output)
+        # The lock may have made it.
+        if not os.listdir(staging):
+            os.rmdir(staging)
+
+
+def _holds_anything(folder: str) -> bool:
+    return os.path.exists(folder) and bool(os.listdir(folder))
+
+
+def _remove_data_set(folder: str) -> None:
+    """Removes one of ours. The manifest goes last: as long as it stands, the rest is ours, too."""
+    for entry in Path(folder).iterdir():
+        if entry.name != MANIFEST:
+            shutil.rmtree(entry)
+    Path(folder, MANIFEST).unlink(missing_ok=True)
+    os.rmdir(folder)
 
 
 def _publish_remote(staging: str, output: str) -> None:
+    """Copies, not moves: killed at any time, the staging folder is whole and this is done again."""
     from apache_beam.io.filesystems import FileSystems
 
-    old, new = RemoteStore(output), RemoteStore(staging)
-    folders = (*SPLITS, UNLABELLED)
-    stale = [name for name in old.files() if name.split("/")[0] in folders]
+    old = RemoteStore(output)
+    text = RemoteStore(staging).read(MANIFEST) or b""
+    with FileSystems.create(f"{output}/{_UNFINISHED}") as file:
+        file.write(b"A conversion writes here. It is finished when manifest.json is there.\n")
     # The sign that it is finished goes first and comes last.
-    stale.sort(key=lambda name: name != MANIFEST)
-    if old.read(MANIFEST) is not None:
-        FileSystems.delete([f"{output}/{MANIFEST}"])
-    if stale:
-        FileSystems.delete([f"{output}/{name}" for name in stale])
-    made = [name for name in new.files() if name.split("/")[0] in folders]
-    for name in (*made, MANIFEST):
-        make_folder(f"{output}/{name}".rsplit("/", 1)[0])
-        FileSystems.rename([f"{staging}/{name}"], [f"{output}/{name}"])
-    FileSystems.delete([f"{staging}/{name}" for name in new.files()])
+    names = old.files()
+    if MANIFEST in names:
+        old.remove([MANIFEST])
+    old.remove([name for name in names if name.split("/")[0] in (*SPLITS, UNLABELLED)])
+    shards = [shard.file for shard in Manifest.from_text(text.decode()).shards]
+    FileSystems.copy(
+        [f"{staging}/{name}" for name in shards], [f"{output}/{name}" for name in shards]
+    )
+    FileSystems.copy([f"{staging}/{MANIFEST}"], [f"{output}/{MANIFEST}"])
+    _settle_remote(output)
+
+
+def _settle_remote(output: str) -> None:
+    """Removes what a publication needed, once its manifest is there."""
+    published, staged = RemoteStore(output), RemoteStore(output + STAGING_SUFFIX)
+    if published.read(_UNFINISHED) is None:
+        return
+    manifest = published.read(MANIFEST)
+    if manifest is not None and staged.read(MANIFEST) in (None, manifest):
+        clear(staged.root)
+        published.remove([_UNFINISHED])

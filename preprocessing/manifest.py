@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from preprocessing.findings import BadInput, Finding
+from preprocessing.findings import BadInput, Finding, counted
 from schema.categories import Category, part_names
 
 MANIFEST = "manifest.json"
@@ -67,6 +67,7 @@ class Manifest:
       shards: the record files.
       findings: what was wrong.
       settings: the settings it was converted with.
+      not_converted: names of the source's other categories.
     """
 
     source: str
@@ -77,6 +78,7 @@ class Manifest:
     shards: tuple[Shard, ...]
     findings: tuple[Finding, ...]
     settings: dict[str, object]
+    not_converted: tuple[str, ...] = ()
 
     def shapes(self, split: str) -> int:
         """Clouds of a split."""
@@ -110,6 +112,7 @@ class Manifest:
             "layout": self.layout,
             "fingerprint": self.fingerprint,
             "settings": self.settings,
+            "not_converted": self.not_converted,
             "categories": [category.to_json() for category in self.categories],
             "counts": [asdict(count) for count in self.counts],
             "shards": [asdict(shard) for shard in self.shards],
@@ -122,26 +125,28 @@ class Manifest:
         """Raises BadInput where the text is no manifest of this format."""
         try:
             value = json.loads(text)
-            if value["format"] != FORMAT:
-                raise BadInput(
-                    "other_format",
-                    f"has format {value['format']}, expected {FORMAT}. Convert the source again.",
-                    file,
+            found = value["format"]
+            if found == FORMAT:
+                return cls(
+                    source=value["source"],
+                    layout=value["layout"],
+                    fingerprint=value["fingerprint"],
+                    categories=tuple(Category.from_json(item) for item in value["categories"]),
+                    counts=tuple(Count(**item) for item in value["counts"]),
+                    shards=tuple(Shard(**item) for item in value["shards"]),
+                    findings=tuple(Finding.from_json(item) for item in value["findings"]),
+                    settings=value["settings"],
+                    not_converted=tuple(value.get("not_converted", ())),
                 )
-            return cls(
-                source=value["source"],
-                layout=value["layout"],
-                fingerprint=value["fingerprint"],
-                categories=tuple(Category.from_json(item) for item in value["categories"]),
-                counts=tuple(Count(**item) for item in value["counts"]),
-                shards=tuple(Shard(**item) for item in value["shards"]),
-                findings=tuple(Finding.from_json(item) for item in value["findings"]),
-                settings=value["settings"],
-            )
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BadInput(
                 "bad_manifest", f"is no manifest of a data set ({error!r:.80}).", file
             ) from None
+        raise BadInput(
+            "other_format",
+            f"has format {found!r:.40}, expected {FORMAT}. Convert the source again.",
+            file,
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> Manifest:
@@ -152,14 +157,37 @@ class Manifest:
         """
         file = Path(folder) / MANIFEST
         try:
-            text = file.read_text(encoding="utf-8")
+            content = file.read_bytes()
         except OSError:
             raise BadInput(
                 "no_manifest",
                 f"{folder} is no finished data set: it has no {MANIFEST}. Run pointnet-parts "
                 "convert.",
             ) from None
+        try:
+            text = content.decode()
+        except UnicodeDecodeError:
+            raise BadInput(
+                "bad_manifest", "is no manifest of a data set (not UTF-8).", str(file)
+            ) from None
         return cls.from_text(text, str(file))
+
+    def overview(self) -> Sequence[str]:
+        """What was converted and what was not, as lines for the screen; one for each category."""
+        lines = []
+        for category in self.categories:
+            counts = [count for count in self.counts if count.category == category.name]
+            splits = ", ".join(f"{count.shapes:,} {count.split}" for count in counts)
+            if counts:
+                shapes = counted(sum(count.shapes for count in counts), "shape")
+                points = counted(sum(count.points for count in counts), "point")
+                lines.append(f"{category.name} {splits}; {shapes}, {points}")
+        left_out = len({finding.shape for finding in self.findings if finding.left_out})
+        if left_out:
+            lines.append(f"left out: {counted(left_out, 'shape')}, named in {MANIFEST}")
+        if self.not_converted:
+            lines.append(f"not converted: {', '.join(self.not_converted)} (--category all)")
+        return lines
 
     def summary(self) -> Sequence[str]:
         """The counts as lines for the screen."""

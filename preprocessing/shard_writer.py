@@ -64,27 +64,35 @@ def summary_file(plan: ShardPlan) -> str:
     return f"{SUMMARIES}/{plan.file.replace('/', '.')}.json"
 
 
-def write_shard(plan_text: str, source: str, settings_text: str, staging: str) -> None:
+def write_shard(
+    plan_text: str, source: str, settings_text: str, fingerprint: str, staging: str
+) -> None:
     """Writes one record file and its summary, unless both are there already.
 
     Args:
       plan_text: a ShardPlan as JSON.
       source: the folder or .zip of raw shapes.
       settings_text: the DataSettings as JSON.
+      fingerprint: of the conversion; another one means that the source has changed.
       staging: the folder to write to.
     """
     plan = ShardPlan.from_text(plan_text)
     store = open_store(staging)
     if store.read(summary_file(plan)) is not None:
         return
-    summary = _write_records(plan, _reader(source, settings_text), store)
+    summary = _write_records(plan, _reader(source, settings_text, fingerprint), store)
     with store.write(summary_file(plan)) as file:
         file.write(summary.to_text().encode())
 
 
 @functools.lru_cache(maxsize=1)
-def _reader(source: str, settings_text: str) -> Reader:
-    """The reader of this process: a .zip's directory is read once, not for each shard."""
+def _reader(source: str, settings_text: str, fingerprint: str) -> Reader:
+    """The reader of this process: a .zip's directory is read once, not for each shard.
+
+    A source that has changed has another fingerprint: it is opened anew, lest its old parts or
+    directory be used in a process that converts twice.
+    """
+    del fingerprint
     return open_reader(source, DataSettings.model_validate_json(settings_text))
 
 

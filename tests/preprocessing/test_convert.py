@@ -1,15 +1,14 @@
+import errno
 import hashlib
 import os
-import signal
-import subprocess
-import sys
-import time
 import zipfile
 
 import numpy as np
 import pytest
 
+from preprocessing import shard_writer
 from preprocessing.convert import convert
+from preprocessing.destination import PLAN, LocalStore
 from preprocessing.examples import from_example
 from preprocessing.findings import BadInput
 from preprocessing.manifest import Manifest
@@ -17,6 +16,7 @@ from preprocessing.settings import DataSettings
 from preprocessing.tfrecord import read_records
 
 SETTINGS = DataSettings()
+SMALL_SHARDS = DataSettings(shard_megabytes=0.001)
 
 
 def contents(folder):
@@ -152,9 +152,94 @@ def test_each_split_has_a_shape_even_if_one_was_to_be_all_unreadable(planes, out
 
 def test_too_few_shapes(planes, out):
     planes.shape("a")
-    with pytest.raises(BadInput, match=r"found 1 labelled shapes"):
+    with pytest.raises(BadInput, match=r"found 1 labelled shape,"):
         convert(str(planes.root), str(out), SETTINGS)
     assert not out.exists()
+
+
+def test_why_labels_are_too_few_is_said(tmp_path, out, capsys):
+    for name in "abcd":
+        file = tmp_path / "source" / "Chair" / f"{name}.csv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("x,y,z,segment\n0,0,0,0\n")
+    (tmp_path / "source" / "clouds.yaml").write_text("categories:\n  Chair: [back]\n")
+    with pytest.raises(BadInput, match=r"found 0 labelled shapes \(4 without labels are there\)"):
+        convert(str(tmp_path / "source"), str(out), DataSettings(category="Chair"))
+    assert "If segment is the label, write `label: segment`" in capsys.readouterr().err
+
+
+def test_the_only_category_is_taken_with_a_note(twenty, out):
+    manifest = convert(str(twenty.root), str(out), DataSettings(category="Chair"))
+    assert [category.name for category in manifest.categories] == ["Airplane"]
+    (finding,) = manifest.findings
+    assert (finding.code, finding.left_out) == ("only_category", False)
+    assert "no category 'Chair' in this source; Airplane, its only one" in finding.sentence
+
+
+def test_overview(part_annotation_folder, tmp_path, out):
+    of = {name: {"directory": name.lower(), "lables": ["body", "wing"]} for name in ("A", "B", "C")}
+    folder = part_annotation_folder(tmp_path / "source", of)
+    for i in range(10):
+        folder.shape(f"s{i}", 6, "a")
+        folder.shape(f"t{i}", 6, "b")
+    folder.points("bare", "0 0 0\n", "a")
+    folder.points("s3", "broken", "a")
+    manifest = convert(str(folder.root), str(out), DataSettings(category="A", max_bad_share=0.2))
+    first, *others = manifest.overview()
+    shapes = {split: manifest.shapes(split) for split in ("train", "val", "test")}
+    assert sum(shapes.values()) == 9
+    splits = ", ".join(f"{n} {split}" for split, n in shapes.items())
+    assert first == f"A {splits}, 1 unlabelled; 10 shapes, 55 points"
+    assert others == [
+        "left out: 1 shape, named in manifest.json",
+        "not converted: B, C (--category all)",
+    ]
+    assert Manifest.load(out) == manifest
+    with pytest.raises(BadInput, match=r"it has A, B, C\. Choose one of these, or all: --category"):
+        convert(str(folder.root), str(out), DataSettings(category="D"))
+
+
+def test_another_sources_conversion_is_replaced_with_a_note(
+    part_annotation_folder, twenty, tmp_path, out, capsys
+):
+    convert(str(twenty.root), str(out), SETTINGS)
+    twenty.points("shape03", "0 0 0\n1 1 1\n")
+    convert(str(twenty.root), str(out), SETTINGS)
+    assert "replaced" not in capsys.readouterr().err
+    other = part_annotation_folder(tmp_path / "other")
+    for i in range(4):
+        other.shape(f"s{i}")
+    convert(str(other.root), str(out), SETTINGS)
+    assert f"note: {out} held the conversion of {twenty.root}" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(twenty, out, monkeypatch):
+    whole = convert(str(twenty.root), str(out.with_name("whole")), SMALL_SHARDS)
+    write = LocalStore.write
+
+    def full(store, name):
+        if name == whole.shards[-1].file:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(store, name)
+
+    monkeypatch.setattr(LocalStore, "write", full)
+    with pytest.raises(BadInput) as error:
+        convert(str(twenty.root), str(out), SMALL_SHARDS)
+    assert error.value.code == "cannot_write"
+    assert f"stopped while writing to {out}.partial (no space left on device)" in str(error.value)
+    assert (out.with_name("data.partial") / PLAN).is_file()
+    monkeypatch.undo()
+    assert convert(str(twenty.root), str(out), SMALL_SHARDS).shards == whole.shards
+
+
+def test_what_a_worker_says_is_said(twenty, out, monkeypatch):
+    def gone(*_):
+        raise BadInput("no_source", "nothing there. Give a folder.", "source")
+
+    monkeypatch.setattr(shard_writer, "open_reader", gone)
+    with pytest.raises(BadInput) as error:
+        convert(str(twenty.root), str(out), DataSettings(seed=77))
+    assert str(error.value) == "source: nothing there. Give a folder."
 
 
 def test_all_categories_share_ids(part_annotation_folder, tmp_path, out):
@@ -194,6 +279,22 @@ def test_own_files_in_our_folder_are_left_alone(twenty, out):
     assert (out / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "train", "val"])
+def test_a_file_for_a_folder_and_a_folder_for_a_file(twenty, out, name):
+    convert(str(twenty.root), str(out), SETTINGS)
+    (out / name).rename(out.parent / "aside")
+    if name == "manifest.json":
+        (out / name).mkdir()
+    elif name == "train":
+        (out / name).write_text("mine")
+    else:
+        (out / name).symlink_to(out.parent / "aside")
+    before = sorted(out.rglob("*"))
+    with pytest.raises(BadInput, match=rf"{name} is no .*nothing here is replaced"):
+        convert(str(twenty.root), str(out), DataSettings(seed=1))
+    assert sorted(out.rglob("*")) == before
+
+
 def test_an_empty_folder_is_taken(twenty, out):
     out.mkdir(parents=True)
     convert(str(twenty.root), str(out), SETTINGS)
@@ -219,37 +320,6 @@ def test_no_finished_data_set(tmp_path):
     (tmp_path / "manifest.json").write_text("[]")
     with pytest.raises(BadInput, match=r"is no manifest"):
         Manifest.load(tmp_path)
-
-
-CONVERT = """
-import sys
-from preprocessing.convert import convert
-from preprocessing.settings import DataSettings
-convert(sys.argv[1], sys.argv[2], DataSettings(shard_megabytes=0.0005))
-"""
-
-
-def test_killed_and_started_again_gives_the_same_bytes(twenty, out, tmp_path):
-    """Killed as soon as one shard is finished: nothing looks finished, the shard is kept."""
-    convert(str(twenty.root), str(tmp_path / "whole"), DataSettings(shard_megabytes=0.0005))
-    command = [sys.executable, "-W", "ignore", "-c", CONVERT, str(twenty.root), str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    summaries = out.parent / "data.partial" / "summaries"
-    while not (summaries.is_dir() and any(summaries.iterdir())):
-        assert process.poll() is None or out.exists()
-        if out.exists():
-            pytest.fail("finished before it could be killed")
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not out.exists()
-    finished = next(summaries.iterdir())
-    before = finished.stat().st_mtime_ns
-    kept = {path.name: path.stat().st_mtime_ns for path in summaries.iterdir()}
-    assert kept[finished.name] == before
-    convert(str(twenty.root), str(out), DataSettings(shard_megabytes=0.0005))
-    assert contents(out) == contents(tmp_path / "whole")
-    assert os.listdir(out.parent) == ["data"]
 
 
 def test_finished_shards_are_not_written_again(twenty, out, monkeypatch):

@@ -15,7 +15,7 @@ def shapes(count, category="A", prefix="s", **more):
 
 
 def assigned(shapes, seed=0):
-    splits = assign_splits(shapes, FRACTIONS, seed)
+    splits = assign_splits(shapes, FRACTIONS, seed, [])
     return dict(zip(((s.category, s.name) for s in shapes), splits, strict=True))
 
 
@@ -72,6 +72,22 @@ def test_official_splits_are_kept():
     assert sum(s == "test" for s in splits.values()) == 2
 
 
+def test_a_shape_taken_from_its_official_split_is_a_finding():
+    findings = []
+    given = shapes(6, split="train") + shapes(1, prefix="t", split="test")
+    splits = assign_splits(given, FRACTIONS, 0, findings)
+    (finding,) = findings
+    moved = given[splits.index("val")].name
+    assert (finding.code, finding.shape, finding.left_out) == ("split_filled", moved, False)
+    assert f"no shape of val in the official lists or in a folder val: {moved}" in finding.sentence
+    assert "was taken from train. Add shapes to val" in finding.sentence
+    assert splits.count("train") == 5
+    # Where nobody gave a split, none is overruled.
+    dealt = [shape for i in range(3) for shape in shapes(1, f"C{i}", f"c{i}_")]
+    assign_splits(dealt, FRACTIONS, 0, findings)
+    assert len(findings) == 1
+
+
 def test_each_split_gets_a_shape_even_of_one_a_category():
     some = [shape for i in range(3) for shape in shapes(1, f"C{i}", f"c{i}_")]
     assert sorted(assigned(some).values()) == ["test", "train", "val"]
@@ -79,5 +95,7 @@ def test_each_split_gets_a_shape_even_of_one_a_category():
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_fewer_than_three_labelled_shapes(count):
-    with pytest.raises(BadInput, match=f"found {count} labelled shapes, expected at least 3"):
-        assign_splits(shapes(count), FRACTIONS, 0)
+    with pytest.raises(BadInput) as error:
+        assign_splits(shapes(count), FRACTIONS, 0, [], 4)
+    found = "1 labelled shape" if count == 1 else f"{count} labelled shapes"
+    assert f"found {found} (4 without labels are there), expected at least 3" in str(error.value)

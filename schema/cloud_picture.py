@@ -13,13 +13,16 @@ _TURN, _TILT = np.radians(-52.0), np.radians(24.0)
 _WIDTH, _HEIGHT, _DPI = 480, 320, 100
 
 
-def draw_cloud(points: np.ndarray, parts: np.ndarray, colours: Sequence[str]) -> bytes:
+def draw_cloud(
+    points: np.ndarray, parts: np.ndarray, colours: Sequence[str], scale: float = 1.0
+) -> bytes:
     """Draws a cloud in parallel projection from the front, a little from above; y points up.
 
     Args:
       points: [n, 3], raw or normalised.
       parts: int [n], index into colours; anything outside them is drawn grey.
       colours: #RRGGBB each.
+      scale: how many times as wide and high as 480 by 320 pixels.
 
     Returns:
       A PNG.
@@ -38,7 +41,7 @@ def draw_cloud(points: np.ndarray, parts: np.ndarray, colours: Sequence[str]) ->
         )
     if not np.isfinite(points).all():
         raise ValueError("the cloud holds coordinates that are not finite numbers")
-    figure = Figure(figsize=(_WIDTH / _DPI, _HEIGHT / _DPI), dpi=_DPI)
+    figure = Figure(figsize=(_WIDTH / _DPI, _HEIGHT / _DPI), dpi=_DPI * scale)
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
     axes.set_aspect("equal", adjustable="datalim")

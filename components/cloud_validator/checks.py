@@ -145,7 +145,7 @@ def repeated_points(ordered: np.ndarray) -> int:
 
 
 def examine(
-    cloud: RawCloud,
+    cloud: RawCloud | None,
     place: Place,
     settings: ValidationSettings,
     categories: Mapping[str, Category],
@@ -153,7 +153,7 @@ def examine(
     """Checks one cloud by itself.
 
     Args:
-      cloud: the record as stored.
+      cloud: the record as stored; None where its bytes are no tf.Example.
       place: where it stands.
       settings: limits.
       categories: the known categories by name.
@@ -162,6 +162,13 @@ def examine(
       Its examination, with every finding that does not merely follow from another.
     """
     split = place.split
+    if cloud is None:
+        return Examination(place, "", "", "", (), ()).with_finding(
+            "UNREADABLE",
+            "quarantine",
+            f"record {place.position} of file {place.shard} in {split} is no tf.Example; convert "
+            "the data again",
+        )
     who = f"shape {cloud.shape_id} in {split}"
     findings: list[Finding] = []
 
@@ -413,6 +420,65 @@ def check_training_parts(
                 f"many: add shapes of {rarest}, and watch its own accuracy rather than the mean",
             )
     return findings
+
+
+def all_findings(
+    findings: Iterable[Finding],
+    training: Mapping[str, Sequence[int]],
+    splits: Sequence[str],
+    categories: Sequence[Category],
+    settings: ValidationSettings,
+) -> list[Finding]:
+    """Adds what the clouds left to train on lack, and puts the findings in order.
+
+    Args:
+      findings: of the clouds, in any order.
+      training: clouds left to train on and their points of each part, by category.
+      splits: in the order in which they are reported.
+      categories: what the model is to learn.
+      settings: limits.
+
+    Returns:
+      All findings, by split, shape and code.
+    """
+    found = list(findings)
+    if TRAIN in splits:
+        found += check_training_parts(
+            {name: points for name, (_, *points) in training.items()},
+            {name: clouds for name, (clouds, *_) in training.items()},
+            categories,
+            settings,
+        )
+    order = {split: place for place, split in enumerate(splits)}
+    return sorted(found, key=lambda f: (order[f.split], f.shape_id, f.code, f.sentence))
+
+
+def judge(examinations: Iterable[Examination]) -> list[Examination]:
+    """The set-wide checks in one process, as CloudValidator makes them in Beam.
+
+    Args:
+      examinations: of all clouds, as `examine` gave them.
+
+    Returns:
+      The same clouds in the order of their places, each with all its findings.
+    """
+    judged: list[Examination] = []
+    by_shape: dict[str, list[Examination]] = {}
+    for examination in examinations:
+        if examination.refused:
+            judged.append(examination)
+        else:
+            by_shape.setdefault(examination.shape_id, []).append(examination)
+    by_geometry: dict[str, list[Examination]] = {}
+    for group in by_shape.values():
+        for examination in resolve_shape_id(group):
+            if examination.refused:
+                judged.append(examination)
+            else:
+                by_geometry.setdefault(examination.geometry, []).append(examination)
+    for group in by_geometry.values():
+        judged += resolve_geometry(group)
+    return sorted(judged, key=lambda e: e.place)
 
 
 @dataclass(frozen=True)

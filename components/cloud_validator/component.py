@@ -38,6 +38,8 @@ class CloudValidatorSpec(types.ComponentSpec):
     INPUTS = {  # noqa: RUF012
         "examples": ChannelParameter(type=standard_artifacts.Examples),
         "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+        "drift": ChannelParameter(type=standard_artifacts.ExampleAnomalies, optional=True),
+        "skew": ChannelParameter(type=standard_artifacts.ExampleAnomalies, optional=True),
     }
     # TFX wants names that no input has.
     OUTPUTS = {  # noqa: RUF012
@@ -49,7 +51,8 @@ class CloudValidatorSpec(types.ComponentSpec):
 class CloudValidator(base_beam_component.BaseBeamComponent):
     """Lets sound clouds through, sets the others aside with their reasons.
 
-    A run whose data does not fit the schema, or with too many refused clouds, stops here.
+    A run whose data does not fit the schema or, where that is asked for, has shifted, or with too
+    many refused clouds, stops here.
     """
 
     SPEC_CLASS = CloudValidatorSpec
@@ -62,6 +65,8 @@ class CloudValidator(base_beam_component.BaseBeamComponent):
         settings: ValidationSettings,
         categories: Sequence[Category],
         code_fingerprint: str,
+        drift: types.BaseChannel | None = None,
+        skew: types.BaseChannel | None = None,
     ) -> None:
         """Makes the component.
 
@@ -71,12 +76,18 @@ class CloudValidator(base_beam_component.BaseBeamComponent):
           settings: limits.
           categories: the categories that the pipeline knows.
           code_fingerprint: a hash of our sources; only makes changed code run anew.
+          drift: what DistributionValidator found against the last run; given, it may stop the run.
+          skew: the same between splits.
         """
         super().__init__(
             CloudValidatorSpec(
                 examples=examples,
                 anomalies=anomalies,
-                settings=settings.model_dump_json(),
+                drift=drift,
+                skew=skew,
+                # The limits of shifts act in DistributionValidator: changing them is no reason to
+                # validate, and then train, anew.
+                settings=settings.model_dump_json(exclude={"drift", "skew"}),
                 categories=json.dumps([category.to_json() for category in categories]),
                 code_fingerprint=code_fingerprint,
                 sound_examples=types.Channel(type=standard_artifacts.Examples),

@@ -18,50 +18,35 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-import numpy as np
 import tensorflow as tf
 from absl import logging
-from google.protobuf.message import DecodeError
-from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import types
-from tfx.components.example_validator.executor import DEFAULT_FILE_NAME as ANOMALIES_FILE
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
+from components.anomalies import Shift, read_anomalies, read_comparisons
 from components.cloud_validator.checks import (
     TRAIN,
     Examination,
     Finding,
     Place,
-    RawCloud,
     SplitCount,
     UnsoundDataError,
-    check_training_parts,
+    all_findings,
     examine,
     resolve_geometry,
     resolve_shape_id,
     too_many_refused,
 )
+from components.cloud_validator.stored_record import parse
 from components.settings import ValidationSettings
 from schema.categories import Category
-from schema.record import CATEGORY, LABELS, POINTS, SHAPE_ID
 
 FINDINGS_FILE = "findings.jsonl"
 SUMMARY_FILE = "summary.json"
 FINDINGS_LOGGED = 20
-
-# What to do about the anomalies that people meet; TFDV says only what it found.
-_REMEDIES = {
-    "SCHEMA_MISSING_COLUMN": "write this feature into every record, under this very name",
-    "SCHEMA_NEW_COLUMN": "remove this feature from the records, or rename it to the one it stands "
-    "for",
-    "FEATURE_TYPE_LOW_FRACTION_PRESENT": "write this feature into every record",
-    "FLOAT_TYPE_HAS_NAN": "correct or leave out the clouds whose coordinates are not numbers",
-    "FLOAT_TYPE_HAS_INF": "correct or leave out the clouds whose coordinates are infinite",
-}
-_REMEDY = "correct the data and convert it again; if the data is right, correct schema/schema.pbtxt"
 
 
 class Shard(NamedTuple):
@@ -83,59 +68,33 @@ def list_shards(examples: types.Artifact) -> list[Shard]:
     return shards
 
 
-def blocking_anomalies(anomalies: types.Artifact) -> str | None:
-    """What ExampleValidator found that nothing may be trained on.
+def blocking_anomalies(inputs: dict[str, list[types.Artifact]]) -> str | None:
+    """What TFX's validators found that nothing may be trained on.
 
     Args:
-      anomalies: ExampleAnomalies.
+      inputs: `anomalies` and, where a shift is to stop the run, `drift` and `skew`.
 
     Returns:
-      One line an anomaly of severity ERROR: split, feature, what was found, what to do; None where
-      there is none.
+      A line a finding: where, what was found, what to do; None where there is none.
     """
-    lines = []
-    for split in artifact_utils.decode_split_names(anomalies.split_names):
-        path = os.path.join(artifact_utils.get_split_uri([anomalies], split), ANOMALIES_FILE)
-        with fileio.open(path, "rb") as file:
-            found = anomalies_pb2.Anomalies.FromString(file.read())
-        if found.data_missing:
-            lines.append(f"split {split}: it holds no record; convert more shapes, or other shares")
-        infos = [
-            (f"feature {name}", found.anomaly_info[name]) for name in sorted(found.anomaly_info)
-        ]
-        if found.HasField("dataset_anomaly_info"):
-            infos.append(("the data set", found.dataset_anomaly_info))
-        for where, info in infos:
-            if info.severity != anomalies_pb2.AnomalyInfo.ERROR:
-                continue
-            # The whole's description is one of the reasons' where there are several.
-            for reason in info.reason or [info]:
-                what = reason.description.rstrip(".") or reason.short_description
-                kind = anomalies_pb2.AnomalyInfo.Type.Name(getattr(reason, "type", 0))
-                lines.append(f"split {split}, {where}: {what}; {_REMEDIES.get(kind, _REMEDY)}")
-    return "\n".join(lines) or None
-
-
-def parse(record: bytes) -> RawCloud:
-    """Takes a serialized tf.Example apart, without judging it.
-
-    Raises:
-      DecodeError: these bytes are no tf.Example.
-    """
-    feature = tf.train.Example.FromString(record).features.feature
-
-    def text(name: str) -> str:
-        values = feature[name].bytes_list.value if name in feature else ()
-        return values[0].decode(errors="backslashreplace") if values else ""
-
-    coordinates = feature[POINTS].float_list.value if POINTS in feature else ()
-    labels = feature[LABELS].int64_list.value if LABELS in feature else None
-    return RawCloud(
-        text(SHAPE_ID),
-        text(CATEGORY),
-        np.array(coordinates, np.float32),
-        None if labels is None else np.array(labels, np.int64),
-    )
+    lines = [
+        anomaly.sentence
+        for anomaly in read_anomalies(artifact_utils.get_single_instance(inputs["anomalies"]))
+        if anomaly.blocks
+    ]
+    if lines:
+        return "\n".join(["the data does not fit the schema, so nothing is trained on it:", *lines])
+    shifts: tuple[Shift, ...] = ("drift", "skew")
+    lines = [
+        comparison.sentence
+        for shift in shifts
+        for artifact in inputs.get(shift, [])
+        for comparison in read_comparisons(shift, artifact)
+        if comparison.exceeded
+    ]
+    if lines:
+        return "\n".join(["the data has shifted, so nothing is trained on it:", *lines])
+    return None
 
 
 def _read(path: str) -> Iterator[bytes]:
@@ -165,18 +124,7 @@ def examine_shard(
     by_name = {category.name: category for category in categories}
     for position, record in enumerate(_read(shard.path)):
         place = Place(shard.split, shard.number, position)
-        try:
-            cloud = parse(record)
-        except DecodeError:
-            unreadable = Examination(place, "", "", "", (), ())
-            yield unreadable.with_finding(
-                "UNREADABLE",
-                "quarantine",
-                f"record {position} of file {shard.number} in {shard.split} is no tf.Example; "
-                "convert the data again",
-            )
-        else:
-            yield examine(cloud, place, settings, by_name)
+        yield examine(parse(record), place, settings, by_name)
 
 
 def write_sound(
@@ -240,16 +188,7 @@ def write_report(
       settings: limits.
       categories: what the model is to learn.
     """
-    if TRAIN in splits:
-        findings = findings + check_training_parts(
-            {name: points for name, (_, *points) in training.items()},
-            {name: clouds for name, (clouds, *_) in training.items()},
-            categories,
-            settings,
-        )
-    findings = sorted(
-        findings, key=lambda f: (splits.index(f.split), f.shape_id, f.code, f.sentence)
-    )
+    findings = all_findings(findings, training, splits, categories, settings)
     summary: dict[str, Any] = {
         split: {"clouds": counts.get(split, (0, 0))[0], "refused": counts.get(split, (0, 0))[1]}
         for split in splits
@@ -430,11 +369,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         categories = tuple(
             Category.from_json(value) for value in json.loads(exec_properties["categories"])
         )
-        blocking = blocking_anomalies(artifact_utils.get_single_instance(input_dict["anomalies"]))
+        blocking = blocking_anomalies(input_dict)
         if blocking:
-            raise UnsoundDataError(
-                f"the data does not fit the schema, so nothing is trained on it:\n{blocking}"
-            )
+            raise UnsoundDataError(blocking)
 
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         payload = examples_utils.get_payload_format_string(examples)

@@ -12,7 +12,11 @@ from tfx.orchestration import metadata
 
 from components.cloud_validator.checks import UnsoundDataError
 from components.cloud_validator.component import CloudValidator
+from components.data_inspection.sources import artifact
+from components.data_inspection.survey import take_survey
 from components.settings import ValidationSettings
+from preprocessing.manifest import Manifest
+from preprocessing.settings import DataSettings
 from schema.categories import Category
 
 SCHEMA = Path(__file__).parents[3] / "schema" / "schema.pbtxt"
@@ -86,8 +90,10 @@ def example_gen_of(data):
 def run(root, data, fingerprint="1", **settings):
     """Runs the pipeline on `data`; returns what the CloudValidator of this run made."""
     example_gen = example_gen_of(data)
-    statistics = tfx.components.StatisticsGen(examples=example_gen.outputs["examples"])
     schema = tfx.components.ImportSchemaGen(schema_file=str(SCHEMA))
+    statistics = tfx.components.StatisticsGen(
+        examples=example_gen.outputs["examples"], schema=schema.outputs["schema"]
+    )
     example_validator = tfx.components.ExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
     )
@@ -194,6 +200,24 @@ def test_output_keeps_the_files_and_properties_of_the_input(mixed):
         before = examples.custom_properties
         assert (name in before) == (name in sound.custom_properties)
         assert before[name] == sound.custom_properties[name]
+
+
+def test_inspect_finds_in_the_artifact_what_the_component_found(mixed):
+    folder, made = mixed
+    # Where a run's converted data is looked for: beside its artifacts.
+    manifest = Manifest("", "", "", CATEGORIES, (), (), (), {})
+    (folder / "data" / "manifest.json").write_text(manifest.to_text())
+    uri = made[False, "examples"].uri
+    source = artifact(Path(uri), uri, DataSettings(category="all"))
+    survey = take_survey(source, ValidationSettings(quarantine_share=0.6), pictures=0)
+    consequence = {"quarantine": "refused", "warning": "warning"}
+    expected = {
+        (f["code"], consequence[f["severity"]], f["split"], f["shape_id"], f["sentence"])
+        for f in read_findings(made[True, "quarantine"].uri)
+    }
+    found = [(f.code, f.consequence, f.split, f.shape_id, f.sentence) for f in survey.findings]
+    assert len(found) == len(expected) and set(found) == expected
+    assert (survey.read, survey.refused) == (20, len(BAD))
 
 
 def test_quarantine_holds_the_original_records_and_their_reasons(mixed):

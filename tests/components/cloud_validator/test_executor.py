@@ -1,9 +1,8 @@
 """Reading and judging one file of records."""
 
-import numpy as np
 import tensorflow as tf
 
-from components.cloud_validator.executor import Shard, examine_shard, parse
+from components.cloud_validator.executor import Shard, examine_shard
 from components.settings import ValidationSettings
 from schema.categories import Category
 
@@ -22,18 +21,3 @@ def test_bytes_that_are_no_example_are_refused_and_the_next_record_is_read(tmp_p
     ]
     assert empty.place == ("val", 3, 1)
     assert [f.code for f in empty.findings] == ["NO_SHAPE_ID", "UNKNOWN_CATEGORY", "TOO_FEW_POINTS"]
-
-
-def test_parse_takes_any_feature_apart_without_judging_it():
-    feature = {
-        "shape_id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"caf\xc3\xa9 \xff"])),
-        "category": tf.train.Feature(int64_list=tf.train.Int64List(value=[1])),
-        "points": tf.train.Feature(float_list=tf.train.FloatList(value=[0.5, np.nan])),
-        "labels": tf.train.Feature(),
-    }
-    features = tf.train.Features(feature=feature)
-    cloud = parse(tf.train.Example(features=features).SerializeToString())
-    assert (cloud.shape_id, cloud.category) == ("café \\xff", "")
-    assert (cloud.coordinates.dtype, cloud.labels.dtype) == (np.float32, np.int64)
-    np.testing.assert_array_equal(cloud.coordinates, np.array([0.5, np.nan], np.float32))
-    assert cloud.labels.shape == (0,)

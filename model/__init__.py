@@ -9,8 +9,17 @@ network.py         [B, N, 3] -> logits [B, N, K], any N                         
 loss.py            cross-entropy over annotated points, orthogonality per cloud (keras.ops only)
 metrics.py         confusion counts -> accuracy, IoU, instance mIoU             (NumPy only)
 input_pipeline.py  Transform's Examples -> fresh draws and augmentation each epoch
-training.py        the training loop: schedule, checkpoint by validation instance mIoU
+training.py        the training loop: schedule, steps, what is kept by validation instance mIoU
+training_state.py  checkpoints from which a stopped training goes on
+training_error.py  what stops a training, in a sentence
+devices.py         CPU, GPUs or several workers; the compute type
+curves.py          curves.csv, TensorBoard's events
+curves_picture.py  ... drawn; the report shows the same picture
+chart_frame.py     what all charts on our pages have in common
 signatures.py      what the exported SavedModel offers
+run_arguments.py   what TFX hands to the two functions below
+search_space.py    what the Tuner may change of the config
+tuner.py           `tuner_fn`: what TFX's Tuner calls; short trainings, the best recipe
 trainer.py         `run_fn`: what TFX's Trainer calls
 settings.py        this room's part of the config
 """

@@ -7,13 +7,16 @@ function of the seed and the epoch's number alone; training can go on from any e
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 from model.settings import TrainingSettings
 from preprocessing.augmentation import augment
 from preprocessing.sampling import draw_indices
+from preprocessing.transform import CLASS_POINTS
 from schema.record import CATEGORY, LABELS, POINTS
 
 _PARSE_BATCH = 256
@@ -27,14 +30,25 @@ class TransformedClouds:
       points: float32 [M, P, 3], normalised.
       labels: int32 [M, P], the model's classes, -1 unannotated.
       category: int32 [M], index into the categories.
+      class_points: int64 [K], the training split's annotated points of each class, if Transform
+        counted them.
     """
 
     points: tf.Tensor
     labels: tf.Tensor
     category: tf.Tensor
+    class_points: tf.Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.points.shape[0])
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that follow from every number in it."""
+        digest = hashlib.sha256()
+        for column in (self.points, self.labels, self.category):
+            digest.update(str((column.dtype.name, tuple(column.shape))).encode())
+            digest.update(np.ascontiguousarray(column.numpy()).data)
+        return digest.hexdigest()[:16]
 
 
 def read_clouds(files: list[str], points_per_cloud: int) -> TransformedClouds:
@@ -54,6 +68,7 @@ def read_clouds(files: list[str], points_per_cloud: int) -> TransformedClouds:
         POINTS: tf.io.FixedLenFeature([points_per_cloud, 3], tf.float32),
         LABELS: tf.io.FixedLenFeature([points_per_cloud], tf.int64),
         CATEGORY: tf.io.FixedLenFeature([1], tf.int64),
+        CLASS_POINTS: tf.io.RaggedFeature(tf.int64),
     }
     examples = tf.data.TFRecordDataset(sorted(files), compression_type="GZIP").batch(_PARSE_BATCH)
     batches = [
@@ -61,19 +76,23 @@ def read_clouds(files: list[str], points_per_cloud: int) -> TransformedClouds:
             parsed[POINTS],
             tf.cast(parsed[LABELS], tf.int32),
             tf.cast(parsed[CATEGORY][:, 0], tf.int32),
+            parsed[CLASS_POINTS][:1].values,
         )
         for parsed in examples.map(lambda batch: tf.io.parse_example(batch, features))
     ]
     if not batches:
         raise ValueError(f"no cloud in {', '.join(files) or 'an empty list of files'}")
-    points, labels, category = (tf.concat(column, axis=0) for column in zip(*batches, strict=True))
-    return TransformedClouds(points, labels, category)
+    *columns, counted = zip(*batches, strict=True)
+    points, labels, category = (tf.concat(column, axis=0) for column in columns)
+    # The same in every Example.
+    class_points = counted[0] if counted[0].shape[0] else None
+    return TransformedClouds(points, labels, category, class_points)
 
 
 def training_batches(
-    clouds: TransformedClouds, settings: TrainingSettings, first_epoch: int = 0
+    clouds: TransformedClouds, settings: TrainingSettings, first_epoch: int = 0, first_step: int = 0
 ) -> tf.data.Dataset:
-    """All epochs from `first_epoch` on, one behind the other.
+    """All epochs from step `first_step` of `first_epoch` on, one behind the other.
 
     Every epoch takes each cloud once, in a new order; a last, smaller batch is dropped, since batch
     norm's statistics of a few clouds would disturb the rest.
@@ -82,6 +101,7 @@ def training_batches(
       clouds: the training split.
       settings: batch size, points per draw, augmentation, epochs, seed.
       first_epoch: where to go on.
+      first_step: steps of the first epoch that are left out.
 
     Returns:
       Batches of ({"points": float32 [B, N, 3], "category": int32 [B]}, labels int32 [B, N]).
@@ -115,9 +135,9 @@ def training_batches(
             )
         )
         places = tf.data.Dataset.from_tensor_slices(order)
-        return places.batch(batch_size, drop_remainder=True).map(
-            batch, num_parallel_calls=tf.data.AUTOTUNE
-        )
+        done = tf.where(epoch == first_epoch, tf.constant(first_step, tf.int64), 0)
+        batches = places.batch(batch_size, drop_remainder=True).skip(done)
+        return batches.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
     epochs = tf.data.Dataset.range(first_epoch, settings.epochs)
     return epochs.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)

@@ -70,10 +70,63 @@ class TrainingSettings(Settings):
     final_batch_norm_momentum: float = Field(
         0.99, gt=0, lt=1, description="... and at the end; it rises linearly in between."
     )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Compute type; auto: bfloat16 on a GPU that has it, else float32."
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="Compute type; auto: bfloat16 or else float16 on GPUs that have it, float32 on "
+        "others and on a CPU. Weights, batch norm and loss stay float32.",
+    )
+    class_weights: Literal["none", "inverse_sqrt", "inverse_frequency"] = Field(
+        "none",
+        description="Let points of rare parts count more in the loss: by the square root of how "
+        "rare the part is among train's points, or by that itself, ten times at most. Transform "
+        "counts the points, in a pass more over train.",
+    )
+    warm_start: Literal["none", "last_blessed"] = Field(
+        "none",
+        description="Weights to start from: new ones, or those of the last blessed model, which "
+        "must have the same widths and parts.",
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="Stop after so many epochs without a better val instance mIoU; null: never.",
+    )
+    ema_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Validate and keep the weights' moving average over the steps, with this decay "
+        "a step (such as 0.999), in place of the weights themselves; null: no average.",
+    )
+    checkpoint_steps: int | None = Field(
+        500,
+        ge=1,
+        description="Steps of an epoch between two checkpoints of all that training needs to go "
+        "on; there is one at the end of each epoch in any case, and null adds none.",
     )
     augmentation: AugmentationSettings = Field(
         AugmentationSettings(), description="What is done to each training cloud."
     )
     seed: int = Field(0, description="Weights, shuffling, draws and augmentation follow from it.")
+
+
+class TuningSettings(Settings):
+    """The search for a better recipe before training; off by default."""
+
+    trials: int = Field(
+        0,
+        ge=0,
+        description="Recipes to try, the config's own first; the best one on val is trained in "
+        "full. 0: no search.",
+    )
+    epochs: int = Field(10, ge=1, description="Passes over the training split of each trial.")
+    seed: int = Field(0, ge=0, description="Which recipes are tried follows from it.")
+
+    @model_validator(mode="after")
+    def _can_compare(self) -> TuningSettings:
+        if self.trials == 1:
+            raise ValueError(
+                "trials is 1, and the first trial is the config's own recipe; take at least 2 to "
+                "compare with it, or 0 for no search"
+            )
+        return self

@@ -22,7 +22,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from model.network import limit_to_category
+from model.folding import fold_batch_norm
+from model.network import PointNet, limit_to_category
 from preprocessing.normalisation import NORMALISATION_VERSION, normalise, repeat_first_point
 from preprocessing.transform import category_indices, labels_to_classes
 from schema.categories import Category, class_ranges
@@ -198,15 +199,15 @@ def confusion_counts(truth: tf.Tensor, predicted: tf.Tensor, num_parts: int) -> 
     return tf.reshape(counts, [-1, num_parts, num_parts + 1])
 
 
-def export(network: keras.Model, categories: tuple[Category, ...], directory: str) -> None:
-    """Writes the SavedModel that is evaluated, blessed, pushed and served.
+def export(network: PointNet, categories: tuple[Category, ...], directory: str) -> None:
+    """Writes the SavedModel that is evaluated, blessed, pushed and served, batch norm folded.
 
     Args:
-      network: the trained network.
+      network: the trained network; it stays as it is.
       categories: its categories, in the order of its classes.
       directory: where to write; gs:// and the like will do.
     """
-    segmenter = Segmenter(network, categories)
+    segmenter = Segmenter(fold_batch_norm(network), categories)
     about = {
         "categories": [category.to_json() for category in categories],
         "normalisation_version": NORMALISATION_VERSION,

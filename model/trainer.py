@@ -2,38 +2,94 @@
 
 from __future__ import annotations
 
+import os
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import keras
 import tensorflow as tf
 
-from model.input_pipeline import read_clouds
-from model.settings import NetworkSettings, TrainingSettings
+from model.devices import is_chief, training_strategy
+from model.run_arguments import chosen_recipe, read_splits
 from model.signatures import export
-from model.training import train
+from model.training import identity, train
+from model.training_error import TrainingError
+from model.training_state import TrainingState
 from schema.categories import Category
 
 
 def run_fn(fn_args: Any) -> None:
-    """Trains PointNet and exports it.
+    """Trains PointNet and exports it; takes up a training that was stopped where it was.
+
+    Among several workers only the chief writes; the others train with it.
 
     Args:
       fn_args: TFX's `FnArgs`. Used are `train_files`, `eval_files` (patterns of gzip TFRecords),
-        `model_run_dir` (checkpoints, curves), `serving_model_dir` (the SavedModel) and
-        `custom_config` with `network`, `training`, `points_per_cloud` and `categories`.
+        `model_run_dir` (checkpoints, curves), `serving_model_dir` (the SavedModel),
+        `hyperparameters` (the Tuner's choice, if there was one), `base_model` (the SavedModel to
+        start from, if any) and `custom_config` with `network`, `training`, `points_per_cloud`,
+        `categories`, `code_fingerprint` and, where unfinished trainings are to be kept,
+        `training_state`, a folder.
     """
-    config = fn_args.custom_config
-    categories = tuple(Category.from_json(value) for value in config["categories"])
-    points_per_cloud = config["points_per_cloud"]
-    network = train(
-        read_clouds(_matching(fn_args.train_files), points_per_cloud),
-        read_clouds(_matching(fn_args.eval_files), points_per_cloud),
-        categories,
-        NetworkSettings.model_validate(config["network"]),
-        TrainingSettings.model_validate(config["training"]),
-        fn_args.model_run_dir,
-    )
-    export(network, categories, fn_args.serving_model_dir)
+    strategy = training_strategy()  # before anything is computed
+    values = fn_args.custom_config["categories"]
+    categories = tuple(Category.from_json(value) for value in values)
+    clouds, validation = read_splits(fn_args)
+    network_settings, settings = chosen_recipe(fn_args)
+    data = (clouds, validation, categories, network_settings, settings)
+    base_model = getattr(fn_args, "base_model", None)
+    with TemporaryDirectory() as folder:
+        initial = _local_copy(weights_path(base_model), folder) if base_model else None
+        state = None
+        if fn_args.custom_config.get("training_state"):
+            name = identity(
+                *data,
+                code=fn_args.custom_config.get("code_fingerprint"),
+                base_model=base_model,
+                replicas=strategy.num_replicas_in_sync,
+            )
+            state = TrainingState(os.path.join(fn_args.custom_config["training_state"], name))
+        network = train(
+            *data,
+            fn_args.model_run_dir,
+            state=state,
+            strategy=strategy,
+            initial_weights=initial,
+        )
+        if not is_chief(strategy):
+            return
+        export(network, categories, fn_args.serving_model_dir)
+        _save_weights(network, weights_path(fn_args.serving_model_dir), folder)
+    if state is not None:
+        state.remove()
 
 
-def _matching(patterns: list[str]) -> list[str]:
-    return [path for pattern in patterns for path in tf.io.gfile.glob(pattern)]
+def weights_path(serving_model_dir: str) -> str:
+    """Where a model's weights lie, for the next training to start from: beside the SavedModel.
+
+    Keras cannot load weights from a SavedModel, and what is served has batch norm folded away.
+    """
+    return os.path.join(os.path.dirname(serving_model_dir.rstrip("/")), "network.weights.h5")
+
+
+def _save_weights(network: keras.Model, path: str, folder: str) -> None:
+    """Keras writes files of this machine only."""
+    local = os.path.join(folder, "new.weights.h5")
+    network.save_weights(local)
+    tf.io.gfile.copy(local, path, overwrite=True)
+
+
+def _local_copy(path: str, folder: str) -> str:
+    """A weights file as one of this machine.
+
+    Raises:
+      TrainingError: it is not there.
+    """
+    if not tf.io.gfile.exists(path):
+        raise TrainingError(
+            f"training.warm_start is last_blessed, and that model has no weights in {path}: it was "
+            "made before they were kept. Train one with warm_start none first"
+        )
+    local = os.path.join(folder, "initial.weights.h5")
+    tf.io.gfile.copy(path, local)
+    return local

@@ -3,7 +3,8 @@
 in   shape_id string [B, 1], category string [B, 1], points float32 [B, (n), 3] ragged,
 labels int64 [B, (n)] ragged
 out  shape_id string [B, 1], category int64 [B, 1] (index into the categories),
-points float32 [B, P, 3], labels int64 [B, P] (class of the model, -1 unannotated)
+points float32 [B, P, 3], labels int64 [B, P] (class of the model, -1 unannotated); and, where
+asked for, class_points int64 [B, K]: in each row alike the points of each class in all of `train`
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from preprocessing.sampling import draw_indices, seeds_from_shape_ids
 from preprocessing.settings import TransformSettings
 from schema.categories import Category, class_ranges
 from schema.record import CATEGORY, LABELS, POINTS, SHAPE_ID, UNANNOTATED
+
+CLASS_POINTS = "class_points"
 
 
 def category_indices(names: tf.Tensor, categories: tuple[Category, ...]) -> tf.Tensor:
@@ -53,7 +56,8 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     Args:
       inputs: the raw features.
       custom_config: `transform` (TransformSettings) and `categories` (Category.to_json), as plain
-        values; `code_fingerprint` is there only to make a changed code run anew.
+        values; `count_class_points`, whether to answer class_points as well; `code_fingerprint` is
+        there only to make a changed code run anew.
 
     Returns:
       The transformed features.
@@ -77,9 +81,22 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     drawn = tf.gather(normalise(points, valid), indices, batch_dims=1)  # [B, P, 3]
     classes = labels_to_classes(tf.gather(labels, indices, batch_dims=1), category, categories)
     count = settings.points_per_cloud
-    return {
+    outputs = {
         SHAPE_ID: shape_ids,
         CATEGORY: category[:, tf.newaxis],
         POINTS: tf.ensure_shape(drawn, [None, count, 3]),
         LABELS: tf.ensure_shape(classes, [None, count]),
     }
+    if custom_config.get("count_class_points"):
+        outputs[CLASS_POINTS] = _class_points(classes, class_ranges(categories)[-1][1])
+    return outputs
+
+
+def _class_points(classes: tf.Tensor, num_classes: int) -> tf.Tensor:
+    """Points of each class in all that Transform analyses, int64 [B, K], in each row alike."""
+    import tensorflow_transform as tft
+
+    # Class by class, since [B, P, K] would not fit into memory: [B, P] -> [B, K]
+    found = [tf.reduce_sum(tf.cast(classes == i, tf.int64), axis=1) for i in range(num_classes)]
+    total = tft.sum(tf.stack(found, axis=1), reduce_instance_dims=False)
+    return tf.tile(total[tf.newaxis, :], [tf.shape(classes)[0], 1])

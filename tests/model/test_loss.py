@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from model.loss import cross_entropy, orthogonality
+from model.loss import class_weights, cross_entropy, orthogonality
 
 
 def softmax_losses(labels, logits):
@@ -76,13 +76,21 @@ def test_orthogonality_against_numpy():
     expected = 1e-3 * np.mean(
         [np.linalg.norm(t @ t.T - np.eye(5), ord="fro") ** 2 for t in transform]
     )
-    assert float(orthogonality(transform)) == pytest.approx(expected, rel=1e-12)
+    assert float(orthogonality(transform, 1e-3)) == pytest.approx(expected, rel=1e-12)
     assert float(orthogonality(transform, weight=2.0)) == pytest.approx(2000 * expected)
 
 
 def test_rotations_cost_nothing_and_clouds_do_not_mix():
     rng = np.random.default_rng(1)
     rotations = np.linalg.qr(rng.normal(size=(6, 8, 8)))[0]
-    assert float(orthogonality(rotations)) == pytest.approx(0.0, abs=1e-28)
+    assert float(orthogonality(rotations, 1e-3)) == pytest.approx(0.0, abs=1e-28)
     one_bad = np.concatenate([rotations[:5], 2 * np.eye(8)[None]])
-    assert float(orthogonality(one_bad)) == pytest.approx(1e-3 * 8 * 9 / 6)
+    assert float(orthogonality(one_bad, 1e-3)) == pytest.approx(1e-3 * 8 * 9 / 6)
+
+
+def test_rare_classes_weigh_more_within_bounds():
+    points = np.array([400, 100, 1, 0])
+    assert class_weights(points, "inverse_frequency") == [1.0, 4.0, 10.0, 1.0]
+    assert class_weights(points, "inverse_sqrt") == [1.0, 2.0, 10.0, 1.0]
+    assert class_weights(np.array([64, 0, 16]), "inverse_sqrt") == [1.0, 1.0, 2.0]
+    assert class_weights(np.zeros(2), "inverse_sqrt") == [1.0, 1.0]

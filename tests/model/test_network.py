@@ -135,7 +135,7 @@ def test_logits_and_gradients_are_the_examples(training, bias, dtype, atol):
         with tf.GradientTape() as tape:
             tape.watch(points)
             logits, matrix = call()
-            loss = cross_entropy(labels, logits) + orthogonality(matrix)
+            loss = cross_entropy(labels, logits) + orthogonality(matrix, 1e-3)
         variables = [variable.value for variable in network.trainable_variables]
         gradients = tape.gradient(
             loss, [*variables, points], unconnected_gradients=tf.UnconnectedGradients.ZERO
@@ -316,7 +316,8 @@ if keras.backend.backend() == "jax":
         state += [*zip(fresh.non_trainable_variables, rest)]
         with keras.StatelessScope(state) as scope:
             logits, transforms = fresh(inputs, training=True, return_transforms=True)
-            value = cross_entropy(given["labels"], logits) + orthogonality(transforms["feature"])
+            value = cross_entropy(given["labels"], logits)
+            value += orthogonality(transforms["feature"], 1e-3)
         moved = [scope.get_current_value(v) for v in fresh.non_trainable_variables]
         return value, moved
 
@@ -343,7 +344,7 @@ def test_saved_and_loaded_in_a_fresh_process(backend, tmp_path):
     at_rest = np.asarray(network(inputs))
     with tf.GradientTape() as tape:
         logits, transforms = network(inputs, training=True, return_transforms=True)
-        loss = cross_entropy(labels, logits) + orthogonality(transforms["feature"])
+        loss = cross_entropy(labels, logits) + orthogonality(transforms["feature"], 1e-3)
     gradients = tape.gradient(loss, [v.value for v in network.trainable_variables])
     np.savez(
         tmp_path / "given.npz",

@@ -104,6 +104,18 @@ def test_serving_default_takes_any_number_of_points(one, n):
         assert len(np.unique(answer["part"])) > 1
 
 
+def test_the_exported_graph_has_batch_norm_folded_into_its_weights_and_answers_the_same(exported):
+    model, _ = exported
+    names = {variable.name for variable in model.signatures["serving_default"].variables}
+    assert any("kernel" in name for name in names)
+    assert not {name for name in names if any(w in name for w in ("gamma", "beta", "moving"))}
+    points = np.stack([cloud(300, 1), cloud(300, 2)])
+    network = make_network(len(ROCKET.parts), 1)
+    logits = network(normalise(points), training=False)
+    answer = call(model.signatures["serving_default"], points=points)
+    np.testing.assert_allclose(answer["probability"], tf.nn.softmax(logits), atol=1e-5)
+
+
 def test_raw_coordinates_are_normalised(one):
     points = cloud(100)[np.newaxis]
     answer = call(one["serving_default"], points=points)

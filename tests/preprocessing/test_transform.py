@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_transform as tft
 
 from preprocessing.normalisation import normalise
 from preprocessing.transform import category_indices, labels_to_classes, preprocessing_fn
@@ -20,7 +21,7 @@ def make_cloud(name):
     return points, rng.integers(-1, 2, SIZES[name])
 
 
-def transform(names, categories=None, known=BOTH, count=16, seed=0):
+def transform(names, categories=None, known=BOTH, count=16, seed=0, **others):
     clouds = [make_cloud(name) for name in names]
     lengths = [len(points) for points, _ in clouds]
     inputs = {
@@ -37,6 +38,7 @@ def transform(names, categories=None, known=BOTH, count=16, seed=0):
         "transform": {"points_per_cloud": count, "seed": seed},
         "categories": [category.to_json() for category in known],
         "code_fingerprint": "any",
+        **others,
     }
     return preprocessing_fn(inputs, config)
 
@@ -96,3 +98,16 @@ def test_labels_to_classes_by_hand():
     classes = labels_to_classes(labels, tf.constant([0, 1, -1], tf.int64), BOTH)
     assert classes.dtype == tf.int64
     assert classes.numpy().tolist() == [[-1, 0, 1, -1, -1], [-1, 2, 3, 4, -1], [-1] * 5]
+
+
+def test_points_of_each_class_are_counted_where_asked_for(monkeypatch):
+    # What the analysis adds up over the batches of train; here there is one.
+    monkeypatch.setattr(tft, "sum", lambda x, reduce_instance_dims: tf.reduce_sum(x, axis=0))
+    outputs = transform("abc", ["Mug", "Rocket", "Mug"], count_class_points=True)
+    labels = outputs["labels"].numpy()
+    expected = np.bincount(labels[labels >= 0], minlength=5)
+    assert (labels == -1).any()
+    assert expected[4] == 0  # no label 2 was made, so no point is a nose
+    assert outputs["class_points"].dtype == tf.int64
+    np.testing.assert_array_equal(outputs["class_points"], [expected] * 3)
+    assert "class_points" not in transform("abc")

@@ -1,0 +1,68 @@
+"""Learning curves: curves.csv, TensorBoard's events and a picture, an epoch a row."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+
+from model.curves_picture import draw_curves
+from model.training_error import TrainingError
+
+CURVES_FILE = "curves.csv"
+PICTURE_FILE = "curves.png"
+
+
+class Curves:
+    """Writes each epoch's numbers.
+
+    Args:
+      folder: where to; made if it is not there.
+      rows: of epochs that an earlier process finished.
+    """
+
+    def __init__(self, folder: str, rows: Sequence[Mapping[str, float]] = ()):
+        self.folder = folder
+        tf.io.gfile.makedirs(folder)
+        self.events = tf.summary.create_file_writer(folder)
+        self.rows: list[dict[str, float]] = []
+        for row in rows:
+            self.add(row)
+
+    def add(self, row: Mapping[str, float]) -> None:
+        """Writes one epoch's row; `epoch` is the first column, the others follow by name.
+
+        Raises:
+          TrainingError: the folder cannot be written to.
+        """
+        self.rows.append({"epoch": row["epoch"], **dict(sorted(row.items()))})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(self.rows[0]))
+        writer.writeheader()
+        writer.writerows(self.rows)
+        self._write(CURVES_FILE, text.getvalue().encode())
+        with self.events.as_default(step=int(row["epoch"])):
+            for name, value in row.items():
+                if name != "epoch":
+                    tf.summary.scalar(name, value)
+
+    def finish(self) -> None:
+        """Draws the picture and closes the files."""
+        columns = {name: [row[name] for row in self.rows] for name in self.rows[0]}
+        self._write(PICTURE_FILE, draw_curves(columns))
+        self.events.close()
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = os.path.join(self.folder, name)
+        try:
+            with tf.io.gfile.GFile(f"{path}.unfinished", "wb") as file:
+                file.write(content)
+            tf.io.gfile.rename(f"{path}.unfinished", path, overwrite=True)
+        except (OSError, tf.errors.OpError) as error:
+            raise TrainingError(
+                f"cannot write the learning curves to {path}: {' '.join(str(error).split())}. Make "
+                "room, and run again"
+            ) from error

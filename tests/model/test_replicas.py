@@ -1,0 +1,119 @@
+"""A step shared among devices is the step of one device; workers train one and the same network."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from model.devices import dtype_policy
+from model.training import train
+from model.training_error import TrainingError
+from tests.model.tiny_training import NARROW, ROCKET, SETTINGS, made
+
+DRIVER = Path(__file__).with_name("training_driver.py")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(DRIVER.parents[2])}
+
+
+def answer(output):
+    """The JSON in the last line of a driver's output."""
+    return json.loads(output.splitlines()[-1])
+
+
+def test_a_step_on_two_devices_is_the_step_on_one():
+    done = subprocess.run(
+        [sys.executable, DRIVER, "two_replicas"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = answer(done.stdout)
+    assert found["replicas"] == [1, 2]
+    one, two = found["losses"]
+    assert two == pytest.approx(one, rel=1e-6)
+    for name, value in found["results"][0].items():
+        assert found["results"][1][name] == pytest.approx(value, rel=1e-6)
+    # Adam's first momentum is a tenth of the gradient, which was cut to 0.01.
+    assert found["momentum_norm"] == pytest.approx(0.001, rel=1e-5)
+    assert found["apart"] < 1e-4
+    assert found["statistics_apart"] < 1e-6
+
+
+def free_ports(count):
+    held = [socket.socket() for _ in range(count)]
+    for one in held:
+        one.bind(("localhost", 0))
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+def test_two_workers_train_one_network_and_one_writes(tmp_path):
+    cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
+    folders = [tmp_path / "first", tmp_path / "second"]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, DRIVER, "worker", folder],
+            env={
+                **ENVIRONMENT,
+                "TF_CONFIG": json.dumps(
+                    {"cluster": cluster, "task": {"type": "worker", "index": index}}
+                ),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index, folder in enumerate(folders)
+    ]
+    outputs = [worker.communicate() for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], outputs
+    first, second = (answer(output) for output, _ in outputs)
+    assert (first["chief"], second["chief"]) == (True, False)
+    assert first["weights"] == second["weights"]
+    assert {"curves.csv", "curves.png", "state"} <= set(os.listdir(folders[0]))
+    assert not folders[1].exists()
+
+
+class Replicas:
+    num_replicas_in_sync = 3
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match="batch_size is 4; it must be a multiple of the 3"):
+        train(made(8, 0), made(4, 1), ROCKET, NARROW, SETTINGS, str(tmp_path), strategy=Replicas())
+    fewer = SETTINGS.model_copy(update={"batch_size": 6})
+    with pytest.raises(TrainingError, match="train holds 2 clouds, fewer than the 3 replicas"):
+        train(made(2, 0), made(4, 1), ROCKET, NARROW, fewer, str(tmp_path), strategy=Replicas())
+
+
+def test_a_draw_of_more_points_than_there_are_is_refused(tmp_path):
+    settings = SETTINGS.model_copy(update={"points_per_draw": 33})
+    with pytest.raises(TrainingError, match="points_per_draw is 33, and the clouds have 32 points"):
+        train(made(8, 0), made(4, 1), ROCKET, NARROW, settings, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "policy"),
+    [
+        ([], "float32"),
+        ([(6, 1)], "float32"),
+        ([(7, 0)], "mixed_float16"),
+        ([(9, 0), (7, 5)], "mixed_float16"),
+        ([(8, 0)], "mixed_bfloat16"),
+    ],
+)
+def test_auto_takes_what_the_weakest_gpu_offers(monkeypatch, capabilities, policy):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: capabilities)
+    monkeypatch.setattr(
+        tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": gpu}
+    )
+    assert dtype_policy("auto") == policy
+    assert dtype_policy("float32") == "float32"
+    assert dtype_policy("float16") == "mixed_float16"

@@ -1,6 +1,6 @@
 """The published example's formulation and ours, side by side in one process.
 
-    python -m bench.network [--batch 32] [--points 1024] [--repeats 5] [--out FILE]
+    python -m bench.network [--batch 32 64] [--points 1024 2048] [--repeats 5]
 
 Both networks have the example's widths, biases, losses (cross-entropy, and orthogonality per cloud)
 and optimizer, and the same weights, so that only the formulation differs. The example's is built
@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import os
 import statistics
 import subprocess
 import sys
@@ -30,14 +28,35 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from bench.results import Measurement, record
 from model.folding import fold_batch_norm
 from model.loss import cross_entropy, orthogonality
 from model.network import PointNet
-from model.settings import NetworkSettings
+from model.settings import NetworkSettings, TrainingSettings
 
 NUM_CLASSES = 5
 SETTINGS = NetworkSettings(bias_before_batch_norm=True, dropout=0.0)
 FORMULATIONS = ("example", "ours")
+ORTHOGONALITY = TrainingSettings().orthogonality
+_EXAMPLE = "the example's formulation in float32, same widths, weights and losses"
+# Name, unit and what it is measured against.
+FIGURES = (
+    ("train_step_speedup", "ratio", _EXAMPLE),
+    ("train_step_speedup_bfloat16", "ratio", _EXAMPLE),
+    ("inference_speedup", "ratio", f"{_EXAMPLE}; ours with batch norm folded, as exported"),
+    ("inference_speedup_bfloat16", "ratio", f"{_EXAMPLE}; ours folded"),
+    ("train_peak_memory_ratio", "ratio", f"{_EXAMPLE}: what two steps add to a process"),
+    ("train_step_seconds", "s", "ours"),
+    ("example_train_step_seconds", "s", _EXAMPLE),
+    ("inference_seconds", "s", "ours, folded"),
+    ("example_inference_seconds", "s", _EXAMPLE),
+    ("train_peak_mib", "MiB", "ours"),
+    ("example_train_peak_mib", "MiB", _EXAMPLE),
+    ("step_gflop", "GFLOP a cloud", "ours, counted"),
+    ("example_step_gflop", "GFLOP a cloud", "the example's formulation, counted"),
+    ("forward_gflop", "GFLOP a cloud", "ours, counted"),
+    ("example_forward_gflop", "GFLOP a cloud", "the example's formulation, counted"),
+)
 
 
 def example_network(num_points: int) -> keras.Model:
@@ -109,6 +128,16 @@ def copy_weights(network: PointNet, example: keras.Model) -> None:
             target.assign(ops.reshape(weight, target.shape))
 
 
+def check_equal(networks: dict[str, keras.Model], points: np.ndarray) -> None:
+    """Stops unless both answer the same; anything else would compare different functions."""
+    answers = {name: network(points[:2], training=False) for name, network in networks.items()}
+    logits = {
+        name: np.asarray(a[0] if isinstance(a, list | tuple) else a) for name, a in answers.items()
+    }
+    if not np.allclose(logits["ours"], logits["example"], atol=1e-4):
+        raise SystemExit("bench.network: the two formulations differ; copy_weights is wrong")
+
+
 def make_network(formulation: str, num_points: int) -> keras.Model:
     """Either formulation, newly made."""
     return example_network(num_points) if formulation == "example" else our_network()
@@ -125,7 +154,7 @@ def training_step(
     def loss_of(points: Any, labels: Any) -> Any:
         logits, matrix = network(points, training=True, **options)
         matrix = matrix["feature"] if isinstance(matrix, dict) else matrix
-        return cross_entropy(labels, logits) + orthogonality(matrix)
+        return cross_entropy(labels, logits) + orthogonality(matrix, ORTHOGONALITY)
 
     if keras.backend.backend() == "tensorflow":
         return _tensorflow_step(network, optimizer, loss_of, points, labels)
@@ -286,6 +315,7 @@ def measure(
     points, labels = random_batch(batch, num_points)
     networks = {name: make_network(name, num_points) for name in FORMULATIONS}
     copy_weights(networks["ours"], networks["example"])
+    check_equal(networks, points)
     at_rest = {"example": networks["example"], "ours": fold_batch_norm(networks["ours"])}
     asked = alternate({k: inference(n, points) for k, n in at_rest.items()}, repeats)
     trained = alternate({k: training_step(n, points, labels) for k, n in networks.items()}, repeats)
@@ -335,20 +365,35 @@ def measure_bfloat16(
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--points", type=int, default=1024)
+    parser.add_argument("--batch", type=int, nargs="+", default=[32, 64])
+    parser.add_argument("--points", type=int, nargs="+", default=[1024, 2048])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path)
     parser.add_argument("--memory-of", choices=FORMULATIONS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory_of:
-        print(measure_memory(arguments.memory_of, arguments.batch, arguments.points))
+        print(measure_memory(arguments.memory_of, arguments.batch[0], arguments.points[0]))
         return
-    text = json.dumps(measure(arguments.batch, arguments.points, arguments.repeats), indent=2)
-    print(text)
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text + os.linesep)
+    for batch, points in itertools.product(arguments.batch, arguments.points):
+        values = measure(batch, points, arguments.repeats)
+        record(measurements(values, batch, points))
+
+
+def measurements(values: dict[str, Any], batch: int, points: int) -> list[Measurement]:
+    """What results.json gets; the figures of 32 clouds of 1,024 points have the plain names."""
+    headline = (batch, points) == (32, 1024)
+    suffix = "" if headline else f"_b{batch}_n{points}"
+    what = f"B {batch}, N {points}, {values['backend']}"
+    reason = values.get("bfloat16_reason")
+    rows = []
+    for name, unit, baseline in FIGURES:
+        if name not in values:
+            continue
+        against = f"{baseline}; {what}" + (
+            f"; not measured: {reason}" if values[name] is None else ""
+        )
+        command = f"python -m bench.network --batch {batch} --points {points}"
+        rows.append(Measurement(name + suffix, values[name], unit, against, command))
+    return rows
 
 
 if __name__ == "__main__":

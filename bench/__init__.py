@@ -1,0 +1,10 @@
+"""What is measured, how, and against what: `make bench`.
+
+conversion.py      raw shapes -> TFRecords
+transform.py       TFRecords -> normalised samples: the graph alone, and the whole component
+network.py         PointNet's formulations: training step, inference, memory
+quality.py         what the training recipe is worth
+example_loops.py   our rendition of the published example's loops, the data path's baseline
+example_recipe.py  the published example's recipe, faults included, the quality's baseline
+results.py         bench/out/results.json
+"""

@@ -6,11 +6,12 @@ DATA ?=
 CATEGORY ?=
 OUT ?= out
 TESTS ?=
+BENCH ?=
 
 IN_ENVIRONMENT = python3 requirements/environment.py run --
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-newest lint format lock check clean help
+.PHONY: run test test-newest fuzz bench lint format lock check clean help
 
 run: ## run the pipeline: CONFIG=<preset or YAML file> DATA=<folder or zip> CATEGORY=<name or all> OUT=<folder>
 	@$(IN_ENVIRONMENT) python -m pipeline.local_runner --config "$(CONFIG)" --data "$(DATA)" --category "$(CATEGORY)" --out "$(OUT)"
@@ -21,11 +22,17 @@ test: ## run the tests: TESTS=<folder, file or pytest options> for some of them
 test-newest: ## run the tests on the newest TFX, in a Debian 13 tree if this system is older
 	@python3 -m requirements.newest_on_debian12 $(TESTS)
 
+fuzz: ## damaged files for every parser, tens of thousands each; what breaks one is kept in out/fuzz
+	@$(IN_ENVIRONMENT) python -m tests.fuzz.fuzz_parsers
+
 lint: ## check the code: ruff, its formatter, and mypy
 	@$(IN_ENVIRONMENT) python -m requirements.lint
 
 format: ## let ruff format the code and mend what it can
 	@$(IN_ENVIRONMENT) python -m requirements.lint --mend
+
+bench: ## measure everything and write bench/out/results.json: BENCH=<conversion, transform, network or quality> for some
+	@$(IN_ENVIRONMENT) python -m bench $(BENCH)
 
 lock: ## compile the lock files anew; UPGRADE=1 takes the newest versions
 	@python3 -m requirements.lock

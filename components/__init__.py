@@ -1,7 +1,13 @@
 """Our TFX components, and our metrics for TFX's Evaluator.
 
 cloud_validator/          Examples, anomalies -> sound Examples, quarantine
+data_inspection/          any source of clouds -> tables and an HTML page, before a run (no TFX)
+data_report/              statistics, anomalies, drift, skew -> one HTML page on the data
+predicted_parts/          inference results -> each unlabelled cloud's parts as files and Examples
 segmentation_report/      evaluation, model, test Examples -> one HTML page that a person reads
 segmentation_metrics.py   part-segmentation metrics for TFMA
+anomalies.py              what TFX's validators found, in sentences
+distribution_limits.py    which distributions are compared, and how far they may differ
+html_page.py              fills in and styles our pages
 settings.py               this room's part of the config
 """

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from preprocessing.settings import Settings
 
 
+class ShiftLimits(Settings):
+    """How far two sets of clouds may differ, feature by feature."""
+
+    points: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Largest Jensen-Shannon divergence of raw coordinates: 0 alike, 1 disjoint.",
+    )
+    labels: float = Field(
+        0.2, gt=0, le=1, description="Largest change of the share that a label has of all points."
+    )
+    category: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Largest change of the share that a category has of all clouds.",
+    )
+    action: Literal["warn", "stop"] = Field(
+        "warn", description="What happens beyond a limit: warn, or stop the run before training."
+    )
+
+
 class ValidationSettings(Settings):
-    """What CloudValidator refuses, what it warns of, and when it stops the run."""
+    """What CloudValidator refuses, what is warned of, and what stops the run."""
 
     minimum_points: int = Field(
         4, ge=1, description="Fewest points of a cloud; four are the least that span a solid."
@@ -31,6 +56,12 @@ class ValidationSettings(Settings):
         ge=0,
         le=1,
         description="Share of a split's clouds that may be refused; more than that stops the run.",
+    )
+    drift: ShiftLimits = Field(
+        ShiftLimits(), description="The training clouds against those of the last run."
+    )
+    skew: ShiftLimits = Field(
+        ShiftLimits(), description="Validation and test clouds against the training clouds."
     )
 
 

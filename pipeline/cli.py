@@ -5,15 +5,20 @@ What a subcommand needs is imported when it is called, so that `--help` starts w
 
 from __future__ import annotations
 
+import shutil
 import sys
 
 import click
 
 from pipeline import local_runner
+from preprocessing.command_line import PROGRAM
+
+# These keep what is finished, so that the same command can go on.
+_GOES_ON = ("convert", "download")
 
 
 class _Command(click.Group):
-    """Turns errors that are meant for the user into one sentence and exit status 2."""
+    """Turns what ends a command into one sentence: errors meant for the user, and Ctrl-C."""
 
     def invoke(self, context: click.Context) -> object:
         from pipeline.config import ConfigError
@@ -22,8 +27,25 @@ class _Command(click.Group):
         try:
             return super().invoke(context)
         except (ConfigError, BadInput) as error:
-            click.echo(f"pointnet-parts: {error}", err=True)
+            click.echo(f"{PROGRAM}: {error}", err=True)
             sys.exit(local_runner.CANNOT_START)
+        except (KeyboardInterrupt, click.Abort):
+            on = "; the same command goes on where it was"
+            click.echo(
+                f"\n{PROGRAM}: interrupted{on if context.invoked_subcommand in _GOES_ON else ''}",
+                err=True,
+            )
+            sys.exit(local_runner.INTERRUPTED)
+
+
+class _Download(click.Command):
+    """Its help names the data sets, which stand in a file that is read only for that."""
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        from preprocessing.data_sources import read_sources
+
+        with formatter.section("Data sets"):
+            formatter.write_dl([(name, source.what) for name, source in read_sources().items()])
 
 
 @click.group(cls=_Command)
@@ -46,6 +68,43 @@ def demo_data(folder: str, shapes: int, category: tuple[str, ...], seed: int) ->
     click.echo(f"made-up shapes: {make_demo_shapes(folder, shapes, category or None, seed)}")
 
 
+@main.command(cls=_Download)
+@click.argument("folder", default=".")
+@click.option(
+    "--dataset",
+    default="part_annotation",
+    show_default=True,
+    help="A data set of the list; an unknown name shows which there are.",
+)
+@click.option("--url", multiple=True, help="An address of your own, tried first; again for more.")
+@click.option("--addresses", help="A YAML list of your own, in place of the one we ship.")
+@click.option("--sha256", help="The checksum that the archive must have.")
+@click.option("--unpack", is_flag=True, help="Unpack it, too; convert does not need that.")
+@click.option(
+    "--max-gigabytes",
+    default=20.0,
+    show_default=True,
+    help="Largest archive, and the most that may come out of it.",
+)
+def download(
+    folder: str,
+    dataset: str,
+    url: tuple[str, ...],
+    addresses: str | None,
+    sha256: str | None,
+    unpack: bool,
+    max_gigabytes: float,
+) -> None:
+    """Download annotated shapes to FOLDER (default: the folder you are in).
+
+    It goes on where an earlier download was cut off. Exit status: 0 there; 2 not to be had; 130
+    interrupted.
+    """
+    from preprocessing.download import download as download_data_set
+
+    click.echo(download_data_set(folder, dataset, url, addresses, sha256, unpack, max_gigabytes))
+
+
 @main.command()
 @click.argument("source")
 @click.argument("output")
@@ -57,24 +116,91 @@ def convert(
 ) -> None:
     """Convert raw shapes in SOURCE (folder or zip) to TFRecords in OUTPUT.
 
-    What follows `--` goes to Beam: its runner and that runner's options.
-    """
+    Written are OUTPUT/train, val and test (and unlabelled) with .tfrecord.gz files of tf.Examples,
+    and OUTPUT/manifest.json: counts, hashes, and what was found wrong. What stands in OUTPUT
+    already is replaced only if a conversion wrote it.
+
+    BEAM_ARGS, after `--`, are Beam's: its runner and that runner's options. For example:
+
+    \b
+      pointnet-parts convert shapes.zip data --category Airplane
+      pointnet-parts convert shapes data -- --direct_num_workers=4
+        --direct_running_mode=multi_processing
+
+    Exit status: 0 converted, or up to date already; 2 where the source or the config cannot be
+    used; 130 interrupted: the same command goes on where it was.
+    """  # noqa: D301 - the \b is for click: it leaves the example's lines as they are
     from pipeline.config import load_config, with_category
 
     settings = with_category(load_config(config), category)
     from preprocessing.convert import convert as convert_shapes
 
-    convert_shapes(source, output, settings.data, beam_args or settings.beam.args)
+    manifest = convert_shapes(source, output, settings.data, beam_args or settings.beam.args)
+    for line in manifest.overview():
+        click.echo(f"{output}: {line}")
+
+
+@main.command()
+@click.argument("source")
+@click.option("--config", default="all", show_default=True, help="A preset or a YAML file.")
+@click.option("--category", default="", help="A category of the data, or all.")
+@click.option("--output", default="inspect.html", show_default=True, help="The page to write.")
+@click.option("--no-page", is_flag=True, help="Only the tables, no page.")
+@click.option(
+    "--clouds",
+    type=click.IntRange(0),
+    default=4,
+    show_default=True,
+    help="Pictures of each category.",
+)
+@click.option("--limit", type=click.IntRange(1), help="Look at so many shapes, evenly spread.")
+@click.option("--shape", default="", help="Show this one shape, by its id.")
+def inspect(
+    source: str,
+    config: str,
+    category: str,
+    output: str,
+    no_page: bool,
+    clouds: int,
+    limit: int | None,
+    shape: str,
+) -> None:
+    """Show what SOURCE holds: tables here, and a page of pictures.
+
+    SOURCE is a data set of raw shapes (folder or zip), a folder that convert wrote, one
+    .tfrecord.gz file, or the folder of a pipeline's Examples. Exit status: 0; 2 where it cannot be
+    used.
+    """
+    from rich.console import Console
+
+    from components.data_inspection.inspection import inspect_data, inspect_shape
+    from pipeline.config import load_config, with_category
+
+    settings = with_category(load_config(config), category)
+    page = None if no_page else output
+    console = Console()
+    if shape:
+        inspect_shape(source, shape, settings.data, settings.validation, page, console)
+    else:
+        inspect_data(source, settings.data, settings.validation, page, clouds, limit, console)
 
 
 @main.command()
 @click.argument("name", default="")
 def config(name: str) -> None:
-    """Print every key of the config; with NAME, that preset or YAML file, defaults filled in."""
-    from pipeline.config import describe_fields, load_config, to_yaml
+    """Print every key of the config; with NAME, that preset or YAML file, defaults filled in.
 
-    click.echo(to_yaml(load_config(name)) if name else describe_fields(), nl=not name)
+    The keys come as text for people on a terminal, as a Markdown table elsewhere.
+    """
+    from pipeline.config import describe_fields, fields_for_terminal, load_config, to_yaml
+
+    if name:
+        click.echo(to_yaml(load_config(name)), nl=False)
+    elif sys.stdout.isatty():
+        click.echo(fields_for_terminal(shutil.get_terminal_size().columns))
+    else:
+        click.echo(describe_fields())
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name=PROGRAM)

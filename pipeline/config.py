@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import pydantic
 import yaml
 from pydantic import Field
 
 from components.settings import EvaluationSettings, ValidationSettings
-from model.settings import NetworkSettings, TrainingSettings
+from model.settings import NetworkSettings, TrainingSettings, TuningSettings
 from preprocessing.settings import DataSettings, Settings, TransformSettings
 
 
@@ -54,10 +55,16 @@ class PipelineConfig(Settings):
     )
     network: NetworkSettings = Field(NetworkSettings(), description="PointNet's layers.")
     training: TrainingSettings = Field(TrainingSettings(), description="The recipe.")
+    tuning: TuningSettings = Field(
+        TuningSettings(), description="The search for a better recipe before training."
+    )
     evaluation: EvaluationSettings = Field(
         EvaluationSettings(), description="What a model must reach to be blessed."
     )
     beam: BeamSettings = Field(BeamSettings(), description="Where the Beam work runs.")
+    predict_unlabelled: bool = Field(
+        True, description="Have a blessed model name the parts of clouds that nobody labelled."
+    )
     demo_shapes: int = Field(
         0,
         ge=0,
@@ -199,19 +206,40 @@ def to_yaml(config: PipelineConfig) -> str:
 def describe_fields() -> str:
     """Every key with its default and its meaning, as a Markdown table."""
     rows = ["| key | default | meaning |", "|---|---|---|"]
-    rows += _field_rows(PipelineConfig(), "")
+    for key, default, meaning in _fields(PipelineConfig(), ""):
+        rows.append(f"| `{key}` | `{default}` | {meaning} |")
     return "\n".join(rows)
 
 
-def _field_rows(section: Settings, prefix: str) -> list[str]:
+def fields_for_terminal(width: int) -> str:
+    """The same as text of that many columns: each key with its default, its meaning below it."""
+    lines = []
+    for key, default, meaning in _fields(PipelineConfig(), ""):
+        lines += textwrap.wrap(f"{key}: {default}", width, subsequent_indent="    ")
+        lines += textwrap.wrap(meaning, width, initial_indent="  ", subsequent_indent="  ")
+    return "\n".join(lines)
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The values that a Literal, alone or among other types, takes."""
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in get_args(annotation)]
+    return [choice for inner in get_args(annotation) for choice in _choices(inner)]
+
+
+def _fields(section: Settings, prefix: str) -> list[tuple[str, str, str]]:
+    """Key, default and meaning of each field; where only some values are taken, which."""
     rows = []
     for name, field in type(section).model_fields.items():
         default = getattr(section, name)
         if isinstance(default, Settings):
-            rows += _field_rows(default, f"{prefix}{name}.")
+            rows += _fields(default, f"{prefix}{name}.")
         else:
             plain = list(default) if isinstance(default, tuple) else default
             text = yaml.safe_dump(plain, default_flow_style=True, width=1000)
             text = text.replace("...", "").strip()
-            rows.append(f"| `{prefix}{name}` | `{text}` | {field.description} |")
+            meaning = str(field.description)
+            if choices := _choices(field.annotation):
+                meaning += f" One of: {', '.join(choices)}."
+            rows.append((f"{prefix}{name}", text, meaning))
     return rows

@@ -5,23 +5,33 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 from tfx import v1 as tfx
+from tfx.components.distribution_validator.component import DistributionValidator
 from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
+    LatestBlessedModelStrategy,
+)
 
 import schema
 from components import segmentation_metrics
 from components.cloud_validator.component import CloudValidator
+from components.data_report.component import DataReport
+from components.distribution_limits import DRIFT_PAIRS, SKEW_PAIRS, distribution_config
+from components.predicted_parts.bulk_inferrer import BulkInferrer
+from components.predicted_parts.component import PredictedParts
 from components.segmentation_report.component import SegmentationReport
 from components.settings import Threshold
 from model.signatures import EVALUATE_SIGNATURE
 from pipeline.baseline import LatestOtherBlessedModelStrategy
 from pipeline.config import PipelineConfig, to_yaml
 from pipeline.fingerprint import code_fingerprint
+from pipeline.previous_statistics import PreviousStatisticsStrategy
 from schema.categories import Category, part_names
-from schema.record import SPLITS
+from schema.record import SPLITS, UNLABELLED
 
 SCHEMA_FILE = str(Path(schema.__file__).parent / "schema.pbtxt")
 
@@ -31,14 +41,17 @@ class Places:
     """Where a run reads and writes, and what its data set holds.
 
     Attributes:
-      examples: the folder that conversion wrote: train/, val/, test/.
+      examples: the folder that conversion wrote: train/, val/, test/, and unlabelled/ if any.
       pipeline_root: where the components' artifacts go.
       serving: the folder in which each pushed model becomes a numbered version.
       metadata: ML Metadata's SQLite file; None where the platform has a store of its own.
       categories: the categories to segment, with their parts, in the order of the model's classes.
       test_parts: names (as in `part_names`) of the parts that occur in the test split; bounds on
         parts hold for these. None: not known, bounds hold for all parts.
+      unlabelled: clouds that nobody labelled; a blessed model names their parts.
       data: which shapes these are, in a sentence for the report.
+      training_state: where an unfinished training is kept, to be taken up by the next run; None:
+        it starts anew.
       schema_file: schema.pbtxt, as the machine that runs ImportSchemaGen sees it.
     """
 
@@ -48,7 +61,9 @@ class Places:
     metadata: str | None
     categories: tuple[Category, ...]
     test_parts: frozenset[str] | None = None
+    unlabelled: int = 0
     data: str = ""
+    training_state: str | None = None
     schema_file: str = SCHEMA_FILE
 
 
@@ -56,6 +71,7 @@ def create_pipeline(
     config: PipelineConfig,
     places: Places,
     baseline_strategy: type = LatestOtherBlessedModelStrategy,
+    statistics_strategy: type | None = PreviousStatisticsStrategy,
 ) -> tfx.dsl.Pipeline:
     """Builds the graph from converted shapes to a pushed model.
 
@@ -64,6 +80,8 @@ def create_pipeline(
       places: where to read and write.
       baseline_strategy: how the Resolver finds the blessed model; a platform that knows only TFX's
         own strategies is given one of those.
+      statistics_strategy: how a Resolver finds the last run's statistics, likewise; None where the
+        platform has no Resolver: no drift is looked for then.
 
     Returns:
       The pipeline, for any of TFX's runners.
@@ -79,10 +97,32 @@ def create_pipeline(
     )
 
     # What the features look like, against what they should look like.
-    statistics_gen = tfx.components.StatisticsGen(examples=example_gen.outputs["examples"])
     schema_gen = tfx.components.ImportSchemaGen(schema_file=places.schema_file)
+    statistics_gen = tfx.components.StatisticsGen(
+        examples=example_gen.outputs["examples"], schema=schema_gen.outputs["schema"]
+    )
     example_validator = tfx.components.ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
+    )
+
+    # How far val and test differ from train, and train from the last run's.
+    skew_validator = DistributionValidator(
+        statistics=statistics_gen.outputs["statistics"],
+        baseline_statistics=statistics_gen.outputs["statistics"],
+        config=distribution_config(config.validation.skew),
+        include_split_pairs=SKEW_PAIRS,
+    ).with_id("SkewValidator")
+    drift_nodes, drift = _drift_nodes(config, statistics_gen, statistics_strategy)
+
+    # One page on the data; made before CloudValidator, which may stop the run.
+    data_report = DataReport(
+        statistics=statistics_gen.outputs["statistics"],
+        anomalies=example_validator.outputs["anomalies"],
+        skew=skew_validator.outputs["anomalies"],
+        drift=drift,
+        categories=places.categories,
+        data=places.data or places.examples,
+        code_fingerprint=code_fingerprint("components.data_report.executor"),
     )
 
     # Stops the run on anomalies, sets unsound clouds aside, and lets only sound ones through.
@@ -92,7 +132,13 @@ def create_pipeline(
         settings=config.validation,
         categories=places.categories,
         code_fingerprint=code_fingerprint("components.cloud_validator.executor"),
+        # Only where they may stop the run: else other limits would mean training anew.
+        drift=drift if config.validation.drift.action == "stop" else None,
+        skew=skew_validator.outputs["anomalies"]
+        if config.validation.skew.action == "stop"
+        else None,
     )
+    cloud_validator.add_upstream_node(data_report)
     sound_examples = cloud_validator.outputs["sound_examples"]
 
     # Normalises whole clouds and keeps a sample of fixed size.
@@ -105,24 +151,33 @@ def create_pipeline(
             "transform": config.transform.model_dump(mode="json"),
             "categories": categories,
             "code_fingerprint": code_fingerprint("preprocessing.transform"),
+            # Only where it is used: counting is one more pass over the training clouds.
+            **({"count_class_points": True} if config.training.class_weights != "none" else {}),
         },
         disable_statistics=True,
     )
 
-    # Trains PointNet; val chooses the checkpoint.
+    # Looks for a better recipe by short trainings, where the config asks for it.
+    recipe = {
+        "network": config.network.model_dump(mode="json"),
+        "training": config.training.model_dump(mode="json"),
+        "points_per_cloud": config.transform.points_per_cloud,
+        "categories": categories,
+    }
+    tuner_nodes, hyperparameters = _tuner_nodes(config, recipe, transform)
+
+    # Trains PointNet, where asked for from the last blessed model on; val chooses the epoch.
+    warm_start_nodes, base_model = _warm_start_nodes(config)
+    state = {"training_state": places.training_state} if places.training_state else {}
     trainer = tfx.components.Trainer(
         run_fn="model.trainer.run_fn",
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
+        hyperparameters=hyperparameters,
+        base_model=base_model,
         train_args=tfx.proto.TrainArgs(splits=["train"]),
         eval_args=tfx.proto.EvalArgs(splits=["val"]),
-        custom_config={
-            "network": config.network.model_dump(mode="json"),
-            "training": config.training.model_dump(mode="json"),
-            "points_per_cloud": config.transform.points_per_cloud,
-            "categories": categories,
-            "code_fingerprint": code_fingerprint("model.trainer"),
-        },
+        custom_config={**recipe, **state, "code_fingerprint": code_fingerprint("model.trainer")},
     )
 
     # The model in production, for the new one to be measured against.
@@ -165,18 +220,27 @@ def create_pipeline(
         ),
     )
 
+    # Names the parts of the clouds that nobody labelled, where there are any.
+    prediction_nodes = _prediction_nodes(config, places, trainer, evaluator)
+
     components: list[BaseNode] = [
         example_gen,
-        statistics_gen,
         schema_gen,
+        statistics_gen,
         example_validator,
+        skew_validator,
+        *drift_nodes,
+        data_report,
         cloud_validator,
         transform,
+        *tuner_nodes,
+        *warm_start_nodes,
         trainer,
         baseline,
         evaluator,
         report,
         pusher,
+        *prediction_nodes,
     ]
     metadata = (
         tfx.orchestration.metadata.sqlite_metadata_connection_config(places.metadata)
@@ -191,6 +255,103 @@ def create_pipeline(
         metadata_connection_config=metadata,
         beam_pipeline_args=list(config.beam.args),
     )
+
+
+def _drift_nodes(
+    config: PipelineConfig, statistics_gen: BaseNode, strategy: type | None
+) -> tuple[list[BaseNode], tfx.types.BaseChannel | None]:
+    """The nodes that hold the training clouds against the last run's, and what they find."""
+    if strategy is None:
+        return [], None
+    previous = tfx.dsl.Resolver(
+        strategy_class=strategy,
+        statistics=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ExampleStatistics),
+    ).with_id("PreviousStatisticsResolver")
+    # Ours must know which statistics are this run's; TFX's own would take those for the last run's.
+    if issubclass(strategy, PreviousStatisticsStrategy):
+        previous.add_upstream_node(statistics_gen)
+    else:
+        statistics_gen.add_upstream_node(previous)
+    validator = DistributionValidator(
+        statistics=statistics_gen.outputs["statistics"],
+        # A first run has nothing to compare with; the validator then finds nothing.
+        baseline_statistics=previous.outputs["statistics"].as_optional(),
+        config=distribution_config(config.validation.drift),
+        include_split_pairs=DRIFT_PAIRS,
+    ).with_id("DriftValidator")
+    return [previous, validator], validator.outputs["anomalies"]
+
+
+def _tuner_nodes(
+    config: PipelineConfig, recipe: dict[str, Any], transform: BaseNode
+) -> tuple[list[BaseNode], tfx.types.BaseChannel | None]:
+    """The node that searches for a better recipe, and what it chose for the Trainer."""
+    if config.tuning.trials == 0:
+        return [], None
+    tuner = tfx.components.Tuner(
+        tuner_fn="model.tuner.tuner_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        train_args=tfx.proto.TrainArgs(splits=["train"]),
+        eval_args=tfx.proto.EvalArgs(splits=["val"]),
+        custom_config={
+            **recipe,
+            "tuning": config.tuning.model_dump(mode="json"),
+            "code_fingerprint": code_fingerprint("model.tuner"),
+        },
+    )
+    return [tuner], tuner.outputs["best_hyperparameters"]
+
+
+def _prediction_nodes(
+    config: PipelineConfig, places: Places, trainer: BaseNode, evaluator: BaseNode
+) -> list[BaseNode]:
+    """The nodes that name the parts of the unlabelled clouds, with a blessed model only.
+
+    These clouds come in by a node of their own: no statistic, no training and no evaluation sees
+    them.
+    """
+    if places.unlabelled == 0 or not config.predict_unlabelled:
+        return []
+    example_gen = tfx.components.ImportExampleGen(
+        input_base=places.examples,
+        input_config=tfx.proto.Input(
+            splits=[tfx.proto.Input.Split(name=UNLABELLED, pattern=f"{UNLABELLED}/*.gz")]
+        ),
+        # Left out, TFX would deal a single split into train and eval.
+        output_config=tfx.proto.Output(
+            split_config=tfx.proto.SplitConfig(
+                splits=[tfx.proto.SplitConfig.Split(name=UNLABELLED, hash_buckets=1)]
+            )
+        ),
+    ).with_id("UnlabelledExampleGen")
+    inferrer = BulkInferrer(
+        examples=example_gen.outputs["examples"],
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        data_spec=tfx.proto.DataSpec(example_splits=[UNLABELLED]),
+        model_spec=tfx.proto.ModelSpec(model_signature_name=["serve_examples"]),
+    )
+    predicted = PredictedParts(
+        inference_result=inferrer.outputs["inference_result"],
+        categories=places.categories,
+        code_fingerprint=code_fingerprint("components.predicted_parts.executor"),
+    )
+    return [example_gen, inferrer, predicted]
+
+
+def _warm_start_nodes(
+    config: PipelineConfig,
+) -> tuple[list[BaseNode], tfx.types.BaseChannel | None]:
+    """The node that finds the model to start from. Each blessed model makes the next run train."""
+    if config.training.warm_start == "none":
+        return [], None
+    resolver = tfx.dsl.Resolver(
+        strategy_class=LatestBlessedModelStrategy,
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+    ).with_id("WarmStartResolver")
+    return [resolver], resolver.outputs["model"]
 
 
 def evaluation_config(config: PipelineConfig, places: Places) -> tfma.EvalConfig:

@@ -5,7 +5,7 @@ local` load it as their pipeline file. TFX's command passes no arguments on, so 
 also be given in the environment: POINTNET_CONFIG, POINTNET_DATA, POINTNET_CATEGORY, POINTNET_OUT.
 
 Exit status: 0 blessed and pushed, 1 not blessed, 2 a config or data that cannot be used, 3 a
-component failed.
+component failed, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -41,12 +41,13 @@ from pipeline.config import (
 )
 from pipeline.logs import logs_to_file
 from preprocessing.findings import BadInput
+from schema.record import UNLABELLED
 
 if TYPE_CHECKING:
     from pipeline.graph import Places
     from preprocessing.manifest import Manifest
 
-NOT_BLESSED, CANNOT_START, FAILED = 1, 2, 3
+NOT_BLESSED, CANNOT_START, FAILED, INTERRUPTED = 1, 2, 3, 130
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,10 @@ class OutputFolder:
         return self.root / "pipeline" / "metadata.sqlite"
 
     @property
+    def training_state(self) -> Path:
+        return self.root / "pipeline" / "training_state"
+
+    @property
     def log(self) -> Path:
         return self.root / "pipeline" / "run.log"
 
@@ -82,6 +87,14 @@ class OutputFolder:
     @property
     def report(self) -> Path:
         return self.root / "report.html"
+
+    @property
+    def predictions(self) -> Path:
+        return self.root / "predictions"
+
+    @property
+    def data_report(self) -> Path:
+        return self.root / "data_report.html"
 
     def serving(self, name: str) -> Path:
         return self.root / "serving_model" / name
@@ -124,7 +137,7 @@ def main(config: str, data: str, category: str, out: str) -> None:
         status = CANNOT_START
     except KeyboardInterrupt:
         console.print("Interrupted; the same command goes on from the last finished step.")
-        status = 130
+        status = INTERRUPTED
     sys.exit(status)
 
 
@@ -169,10 +182,16 @@ def _run_in(folder: OutputFolder, config: PipelineConfig, data: str, console: Co
         # TFX takes many seconds to import: not before the data was found sound.
         console.rule("Pipeline")
         console.print("Loading TensorFlow and TFX ...", highlight=False)
-        from model.training import training_device
+        from model.devices import training_device
         from pipeline.execution import PipelineFailed, execute
         from pipeline.graph import create_pipeline
-        from pipeline.summary import outcome_of_last_run, print_outcome
+        from pipeline.predictions import copy_predictions
+        from pipeline.summary import (
+            outcome_of_last_run,
+            print_data_findings,
+            print_outcome,
+            print_trials,
+        )
 
         console.print(f"Trains on {training_device()}.", highlight=False)
         try:
@@ -181,16 +200,43 @@ def _run_in(folder: OutputFolder, config: PipelineConfig, data: str, console: Co
             )
         except PipelineFailed as error:
             console.print(f"[red]Stopped in {error.component}:[/red] {_escaped(error)}")
+            if _copy_data_report(folder, config) is not None:
+                console.print(f"What the data holds: {folder.data_report}", highlight=False)
             console.print(f"Nothing was pushed. The whole log: {folder.log}", highlight=False)
             return FAILED
         if not executed:  # `tfx pipeline create` only wanted the graph
             return 0
         outcome = outcome_of_last_run(folder.metadata, config.pipeline_name)
+        data_report = _copy_data_report(folder, config)
     if outcome.report is not None:
         shutil.copyfile(Path(outcome.report) / folder.report.name, folder.report)
     console.rule("Outcome")
-    print_outcome(outcome, manifest.categories, folder.report, folder.config, console)
+    if data_report is not None:
+        print_data_findings(data_report, console)
+    if outcome.trials is not None:
+        print_trials(outcome.trials, console)
+    print_outcome(
+        outcome, manifest.categories, folder.report, folder.data_report, folder.config, console
+    )
+    if outcome.predicted is not None:
+        clouds = copy_predictions(outcome.predicted, folder.predictions)
+        console.print(
+            f"parts of {clouds:,} unlabelled clouds: {folder.predictions}"
+            if clouds
+            else "The unlabelled clouds got no parts: the model is not blessed.",
+            highlight=False,
+        )
     return 0 if outcome.blessed else NOT_BLESSED
+
+
+def _copy_data_report(folder: OutputFolder, config: PipelineConfig) -> str | None:
+    """Puts the latest run's page on the data where a person looks; returns where it was made."""
+    from pipeline.summary import data_report_of_last_run
+
+    made = data_report_of_last_run(folder.metadata, config.pipeline_name)
+    if made is not None:
+        shutil.copyfile(Path(made) / folder.data_report.name, folder.data_report)
+    return made
 
 
 def _convert(folder: OutputFolder, config: PipelineConfig, data: str, console: Console) -> Manifest:
@@ -224,7 +270,9 @@ def _places(
         metadata=str(folder.metadata),
         categories=manifest.categories,
         test_parts=manifest.parts_in("test"),
+        unlabelled=manifest.shapes(UNLABELLED),
         data=described,
+        training_state=str(folder.training_state),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,12 @@ from rich.table import Table
 from tfx.orchestration import metadata
 from tfx.types import standard_artifacts
 
+from components.data_report.executor import FINDINGS_FILE
 from components.evaluation_result import failed_bounds, overall_metrics
+from components.predicted_parts.component import PredictedPartsFiles
 from schema.categories import Category, part_names
+
+_MOST_TRIALS = 5
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class Outcome:
       pushed: the version's folder, None if nothing was pushed.
       evaluation: the Evaluator's output folder.
       report: the page's file, None if the run made none.
+      trials: the folder with the Tuner's results, None if it did not search.
+      predicted: the folder with the parts of unlabelled clouds, None if the run predicted none.
     """
 
     blessed: bool
@@ -38,6 +45,21 @@ class Outcome:
     pushed: str | None
     evaluation: str
     report: str | None
+    trials: str | None = None
+    predicted: str | None = None
+
+
+def data_report_of_last_run(metadata_file: Path, pipeline_name: str) -> str | None:
+    """The folder that holds the latest run's page on the data; None if the run made none.
+
+    Args:
+      metadata_file: the SQLite file.
+      pipeline_name: whose runs.
+    """
+    connection = metadata.sqlite_metadata_connection_config(str(metadata_file))
+    with metadata.Metadata(connection) as handle:
+        report = _artifacts_of_last_run(handle.store, pipeline_name).get("pointnet.DataReport")
+    return report.uri if report is not None else None
 
 
 def outcome_of_last_run(metadata_file: Path, pipeline_name: str) -> Outcome:
@@ -61,7 +83,10 @@ def outcome_of_last_run(metadata_file: Path, pipeline_name: str) -> Outcome:
     if pushed is not None and pushed.custom_properties["pushed"].int_value == 1:
         version = pushed.custom_properties["pushed_destination"].string_value
     validation = tfma.load_validation_result(evaluation.uri)
-    report = artifacts.get("pointnet.SegmentationReport")
+
+    def folder(type_name: str) -> str | None:
+        return artifacts[type_name].uri if type_name in artifacts else None
+
     return Outcome(
         blessed=bool(validation.validation_ok) and version is not None,
         reasons=tuple(failed_bounds(validation)),
@@ -69,7 +94,9 @@ def outcome_of_last_run(metadata_file: Path, pipeline_name: str) -> Outcome:
         baseline=overall_metrics(evaluation.uri, "baseline"),
         pushed=version,
         evaluation=evaluation.uri,
-        report=report.uri if report is not None else None,
+        report=folder("pointnet.SegmentationReport"),
+        trials=folder(standard_artifacts.TunerResults.TYPE_NAME),
+        predicted=folder(PredictedPartsFiles.TYPE_NAME),
     )
 
 
@@ -80,16 +107,62 @@ def _artifacts_of_last_run(store: Any, pipeline_name: str) -> dict[str, Any]:
         for context in store.get_contexts_by_type("pipeline_run")
         if pipeline_name in {p.name for p in store.get_parent_contexts_by_context(context.id)}
     ]
-    newest = max(runs, key=lambda context: context.id)
+    newest = max(runs, key=lambda context: context.id, default=None)
+    if newest is None:
+        return {}
     types = {kind.id: kind.name for kind in store.get_artifact_types()}
     artifacts = sorted(store.get_artifacts_by_context(newest.id), key=lambda found: found.id)
     return {types[artifact.type_id]: artifact for artifact in artifacts}
+
+
+def print_data_findings(data_report: str, console: Console) -> None:
+    """Prints what is unusual about the data; nothing where nothing is.
+
+    Args:
+      data_report: the folder that holds the page on the data.
+      console: where to.
+    """
+    findings = json.loads((Path(data_report) / FINDINGS_FILE).read_text("utf-8"))
+    if not any(findings.values()):
+        return
+    numbers = ", ".join(f"{kind} {len(sentences)}" for kind, sentences in findings.items())
+    console.print(f"[yellow]The data is unusual[/yellow] ({numbers}):", highlight=False)
+    for sentences in findings.values():
+        for sentence in sentences:
+            console.print(f"  {sentence}", markup=False, highlight=False)
+
+
+def print_trials(trials: str, console: Console) -> None:
+    """Prints the best of what the Tuner tried, and where the rest is.
+
+    Args:
+      trials: the folder with the Tuner's results.
+      console: where to.
+    """
+    file = Path(trials) / "tuner_results.json"
+    found = json.loads(file.read_text("utf-8"))
+    rows = found[:_MOST_TRIALS]
+    title = f"The Tuner's trials, the best {len(rows)} of {len(found)}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for place in range(len(rows)):
+        table.add_column("best, trained in full" if place == 0 else str(place + 1), justify="right")
+    names = {"trial_id": "trial", "score": "val instance mIoU"}
+    for name in rows[0] if rows else ():
+        values = [row[name] for row in rows]
+        table.add_row(
+            names.get(name, name),
+            *(value if isinstance(value, str) else f"{value:.4g}" for value in values),
+        )
+    console.print(table)
+    console.print(f"All trials: {file}", markup=False, highlight=False)
 
 
 def print_outcome(
     outcome: Outcome,
     categories: tuple[Category, ...],
     report: Path,
+    data_report: Path,
     config: Path,
     console: Console,
 ) -> None:
@@ -99,6 +172,7 @@ def print_outcome(
       outcome: what to print.
       categories: the model's categories.
       report: the page for a person.
+      data_report: the page on the data.
       config: the config that the run stored.
       console: where to.
     """
@@ -146,12 +220,13 @@ def print_outcome(
     rows = [
         ("model", outcome.pushed),
         ("report", report),
+        ("data report", data_report),
         ("evaluation", outcome.evaluation),
         ("next", following),
     ]
     for name, place in rows:
         if place is not None:
-            console.print(f"{name + ':':<12}{place}", markup=False, highlight=False)
+            console.print(f"{name + ':':<13}{place}", markup=False, highlight=False)
 
 
 def _figure(value: float) -> str:

@@ -1,8 +1,13 @@
 """From raw files to tensors that a model can read.
 
+download.py         a data set's archive from its addresses (data_sources.yaml): fetch.py resumes,
+                    unpack.py unpacks what nobody need trust
 layouts.py          which reader fits a folder or zip
 part_annotation.py  reads the PartAnnotation layout                            -> CloudRecord
 benchmark.py        reads the part benchmark's two text layouts                -> CloudRecord
+benchmark_hdf5.py   reads its HDF5 form                                        -> CloudRecord
+own_clouds.py       reads the user's PLY, NumPy and text files, named in a clouds.yaml
+cloud_files.py      parses one such file, by its ending
 number_table.py     parses tables of numbers, and says which line is wrong
 demo_shapes.py      makes labelled shapes up, in the PartAnnotation layout
 convert.py          Beam: read, split, write  -> TFRecord train/ val/ test/ + manifest.json

@@ -29,6 +29,7 @@ from components.segmentation_report.page import (
     ReportValues,
     build_page,
 )
+from model.curves import CURVES_FILE
 from model.metrics import confusion, shape_iou
 from preprocessing.examples import from_example
 from schema.categories import Category
@@ -36,7 +37,6 @@ from schema.cloud_picture import draw_cloud
 from schema.record import UNANNOTATED, CloudRecord
 
 PAGE_FILE = "report.html"
-CURVES_FILE = "curves.csv"
 SPLIT = "test"
 MOST_CLOUDS = 48
 BATCH = 8

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
+from components.html_page import render
 from components.segmentation_metrics import NO_ANSWER
-from components.segmentation_report.charts import draw_curves, draw_histogram
+from components.segmentation_report.charts import draw_histogram
+from model.curves_picture import draw_curves
 from schema.categories import Category, part_names
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -77,16 +76,9 @@ class ReportValues:
 
 def build_page(values: ReportValues) -> str:
     """The page as HTML; it needs no other file and no network."""
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["figure"] = figure
-    environment.filters["count"] = count
-    environment.filters["difference"] = difference
-    environment.filters["picture"] = data_uri
-    template = environment.from_string(TEMPLATE.read_text("utf-8"))
     finite = [value for value in values.shape_ious if math.isfinite(value)]
-    return template.render(
+    return render(
+        TEMPLATE,
         values=values,
         nan=math.nan,
         headline=_headline(values),
@@ -97,26 +89,6 @@ def build_page(values: ReportValues) -> str:
         right_colour=RIGHT_COLOUR,
         wrong_colour=WRONG_COLOUR,
     )
-
-
-def figure(value: float) -> str:
-    """A measured share; "-" for what could not be measured."""
-    return "-" if math.isnan(value) else f"{value:.4f}"
-
-
-def count(value: float) -> str:
-    """A number of things; "-" for what could not be counted."""
-    return "-" if math.isnan(value) else f"{value:,.0f}"
-
-
-def difference(value: float) -> str:
-    """A difference with its sign; "-" for what could not be measured."""
-    return "-" if math.isnan(value) else f"{value:+.4f}"
-
-
-def data_uri(png: bytes) -> str:
-    """A picture as an address that holds the picture itself."""
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def _value(metrics: Mapping[str, float], key: str) -> float:

@@ -1,5 +1,7 @@
 """The config: every preset loads, every mistake is said in a sentence, nothing is lost in YAML."""
 
+import itertools
+
 import pytest
 
 from model.network import build_network
@@ -13,6 +15,7 @@ from pipeline.config import (
     to_yaml,
 )
 from preprocessing.settings import Settings
+from schema.categories import SHAPENET_CATEGORIES
 
 
 def fields(section=PipelineConfig, prefix=""):
@@ -23,8 +26,9 @@ def fields(section=PipelineConfig, prefix=""):
             yield from fields(field.annotation, f"{prefix}{name}.")
 
 
-def test_the_four_presets_are_there():
-    assert {"airplane", "all", "demo", "keras_example"} <= set(preset_names())
+def test_the_presets_are_there():
+    named = {"airplane", "all", "demo", "few_shapes", "keras_example", "light", "paper"}
+    assert named == set(preset_names())
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -39,6 +43,31 @@ def test_the_published_examples_network_has_7370062_parameters():
     assert build_network(config.network, num_classes=5).count_params() == 7_370_062
     assert config.transform.points_per_cloud == 1024
     assert config.training.epochs == 60
+
+
+def test_the_papers_network_by_hand():
+    config = load_config("paper")
+    parts = sum(len(category.parts) for category in SHAPENET_CATEGORIES)
+    assert (config.data.category, config.transform.points_per_cloud) == ("all", 2048)
+
+    def layers(*widths):
+        """Kernels, and four numbers of batch norm for each feature."""
+        return sum(i * o + 4 * o for i, o in itertools.pairwise(widths))
+
+    def transform(size):
+        return layers(size, 64, 128, 1024, 512, 256) + 257 * size**2
+
+    joined = 64 + 128 + 128 + 128 + 512 + 2048 + 16
+    expected = transform(3) + transform(128) + layers(3, 64, 128, 128) + layers(128, 512, 2048)
+    expected += layers(joined, 256, 256, 128) + 129 * 50
+    network = build_network(config.network, parts, len(SHAPENET_CATEGORIES))
+    assert (parts, network.count_params()) == (50, expected)
+
+
+def test_the_light_network_is_a_fifth_of_the_airplanes_without_feature_transform():
+    light, airplane = (load_config(name).network for name in ("light", "airplane"))
+    assert not light.feature_transform
+    assert build_network(light, 4).count_params() < build_network(airplane, 4).count_params() / 5
 
 
 def test_an_empty_file_is_the_default(tmp_path):
@@ -83,6 +112,9 @@ BOUND = "{part_iou_of: {engine: {minimun: 0.5}}}"
             "{transform: {points_per_cloud: 100}, training: {points_per_draw: 101}}",
             "training.points_per_draw is 101, but Transform keeps only 100 points",
         ),
+        ("tuning: {trials: 1}", "tuning: trials is 1, and the first trial is the config's own"),
+        ("tuning: {trials: -2}", "tuning.trials: found -2; input should be greater than"),
+        ("tuning: {trial: 5}", "unknown key tuning.trial; did you mean trials?"),
         ("training: {epochs: 1", "is not YAML"),
         ("- training", "holds a list; expected keys and values"),
         ("just words", "holds a str; expected keys and values"),
@@ -127,3 +159,10 @@ def test_every_field_has_a_description_and_a_row():
         assert field.description, f"{name} has no description"
         section = isinstance(field.annotation, type) and issubclass(field.annotation, Settings)
         assert section or f"| `{name}` | `" in table
+
+
+def test_an_unknown_precision_is_said():
+    with pytest.raises(ConfigError) as refused:
+        parse_config("training: {precision: int8}", "mine.yaml")
+    assert "training.precision: found 'int8'" in str(refused.value)
+    assert "'float32', 'bfloat16' or 'float16'" in str(refused.value)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from tfx import v1 as tfx
+from tfx.dsl.input_resolution.strategies.latest_artifact_strategy import LatestArtifactStrategy
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
@@ -12,6 +14,8 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
 from pipeline.config import load_config
 from pipeline.graph import Places, create_pipeline, evaluation_config
 from schema.categories import SHAPENET_CATEGORIES
+
+OPTIONAL = {"Tuner", "UnlabelledExampleGen", "BulkInferrer", "PredictedParts"}
 
 
 def places(root: str, **others) -> Places:
@@ -24,20 +28,93 @@ def places(root: str, **others) -> Places:
     )
 
 
-def test_kubeflow_compiles_the_same_graph(tmp_path):
-    pipeline = create_pipeline(
-        load_config("airplane"), places("gs://bucket"), LatestBlessedModelStrategy
-    )
-    spec = tmp_path / "pipeline.json"
+def compiled(folder, pipeline):
+    """The tasks of the pipeline's specification for Kubeflow, by name."""
+    spec = folder / "pipeline.json"
     runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
         config=tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(default_image="image"),
-        output_dir=str(tmp_path),
+        output_dir=str(folder),
         output_filename=spec.name,
     )
     runner.run(pipeline, write_out=True)
-    written = json.loads(spec.read_text())
-    tasks = written["pipelineSpec"]["root"]["dag"]["tasks"]
+    return json.loads(spec.read_text())["pipelineSpec"]["root"]["dag"]["tasks"]
+
+
+def producer(task, key):
+    """The task that makes a task's input."""
+    (found,) = (
+        inputs["taskOutputArtifact"]["producerTask"]
+        for name, inputs in task["inputs"]["artifacts"].items()
+        if name == key
+    )
+    return found
+
+
+@pytest.mark.parametrize("statistics_strategy", [LatestArtifactStrategy, None])
+def test_kubeflow_compiles_the_same_graph(tmp_path, statistics_strategy):
+    pipeline = create_pipeline(
+        load_config("airplane"),
+        places("gs://bucket"),
+        LatestBlessedModelStrategy,
+        statistics_strategy,
+    )
+    tasks = compiled(tmp_path, pipeline)
     assert {"Trainer", "Evaluator", "Pusher", "CloudValidator", "SegmentationReport"} <= set(tasks)
+    drift = {"PreviousStatisticsResolver", "DriftValidator"}
+    assert set(tasks) & drift == (drift if statistics_strategy else set())
+    assert producer(tasks["SkewValidator"], "baseline_statistics") == "StatisticsGen"
+    # The page is there before data can stop the run.
+    assert "DataReport" in tasks["CloudValidator"]["dependentTasks"]
+    if statistics_strategy:
+        assert "PreviousStatisticsResolver" in tasks["StatisticsGen"]["dependentTasks"]
+    # What is optional is off.
+    assert not OPTIONAL & set(tasks)
+    assert "hyperparameters" not in tasks["Trainer"]["inputs"]["artifacts"]
+
+
+def test_kubeflow_compiles_the_optional_nodes(tmp_path):
+    config = load_config("airplane")
+    tuning = config.tuning.model_validate({"trials": 3})
+    tasks = compiled(
+        tmp_path,
+        create_pipeline(
+            config.model_copy(update={"tuning": tuning}),
+            places("gs://bucket", unlabelled=2),
+            LatestBlessedModelStrategy,
+            None,
+        ),
+    )
+    assert set(tasks) >= OPTIONAL
+    assert producer(tasks["Tuner"], "examples") == "Transform"
+    assert producer(tasks["Trainer"], "hyperparameters") == "Tuner"
+    assert producer(tasks["BulkInferrer"], "model_blessing") == "Evaluator"
+    assert producer(tasks["PredictedParts"], "inference_result") == "BulkInferrer"
+    # Nothing but bulk inference sees the unlabelled clouds.
+    users = {name for name, task in tasks.items() if "UnlabelledExampleGen" in json.dumps(task)}
+    assert users == {"UnlabelledExampleGen", "BulkInferrer"}
+
+
+def ids(config, **others):
+    return {component.id for component in create_pipeline(config, places("x", **others)).components}
+
+
+def test_prediction_can_be_declined_and_needs_unlabelled_clouds():
+    config = load_config("airplane")
+    declined = config.model_copy(update={"predict_unlabelled": False})
+    assert ids(config, unlabelled=1) - ids(config) == OPTIONAL - {"Tuner"}
+    assert ids(declined, unlabelled=1) == ids(config)
+
+
+@pytest.mark.parametrize("action", ["warn", "stop"])
+def test_shifts_reach_cloud_validator_only_where_they_may_stop_the_run(action):
+    config = load_config("airplane")
+    limits = {"action": action, "points": 0.3}
+    validation = config.validation.model_validate({"drift": limits, "skew": limits})
+    pipeline = create_pipeline(config.model_copy(update={"validation": validation}), places("x"))
+    (validator,) = (c for c in pipeline.components if c.id == "CloudValidator")
+    assert ({"drift", "skew"} <= set(validator.inputs)) == (action == "stop")
+    # Another limit alone must not validate, and train, anew.
+    assert "0.3" not in validator.exec_properties["settings"]
 
 
 def test_bounds_hold_for_the_parts_that_the_test_split_has():
@@ -59,3 +136,19 @@ def test_a_part_may_have_a_bound_of_its_own():
 
     assert floor("part_iou/wing") == 0.9
     assert floor("part_iou/body") == evaluation.part_iou.minimum
+
+
+def test_what_training_asks_of_the_graph_is_there_only_then():
+    config = load_config("airplane")
+    training = config.training.model_copy(
+        update={"warm_start": "last_blessed", "class_weights": "inverse_sqrt"}
+    )
+    for asked, found in ((config, False), (config.model_copy(update={"training": training}), True)):
+        pipeline = create_pipeline(asked, places("x", training_state="kept"))
+        nodes = {node.id: node for node in pipeline.components}
+        assert ("WarmStartResolver" in nodes) == found
+        assert ("base_model" in nodes["Trainer"].inputs) == found
+        assert (
+            "count_class_points" in nodes["Transform"].exec_properties["custom_config"]
+        ) == found
+        assert '"training_state": "kept"' in nodes["Trainer"].exec_properties["custom_config"]

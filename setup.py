@@ -28,6 +28,7 @@ setup(
         "isal>=1.6",
         "jinja2>=3.1",
         "keras>=3.3,<4",
+        "keras-tuner>=1.4",
         "matplotlib>=3.7",
         "numpy",
         "pyarrow",

@@ -34,7 +34,7 @@ EVALUATE_SIGNATURE = "evaluate"
 CONFUSION = "confusion"
 
 
-class Segmenter(tf.Module):
+class Segmenter:
     """The network with everything around it that turns raw clouds into parts.
 
     Args:
@@ -43,7 +43,6 @@ class Segmenter(tf.Module):
     """
 
     def __init__(self, network: keras.Model, categories: tuple[Category, ...]):
-        super().__init__()
         self.network = network
         self.categories = categories
         self.ranges = class_ranges(categories)
@@ -207,7 +206,11 @@ def export(network: PointNet, categories: tuple[Category, ...], directory: str) 
       categories: its categories, in the order of its classes.
       directory: where to write; gs:// and the like will do.
     """
-    segmenter = Segmenter(fold_batch_norm(network), categories)
+    folded = fold_batch_norm(network)
+    exported = tf.Module()
+    # TensorFlow's own variables: of a Keras one it would save a copy beside the one that the graph
+    # reads, and a server, which restores what was saved, would find that one empty.
+    exported.weights = [variable.value for variable in folded.variables]
     about = {
         "categories": [category.to_json() for category in categories],
         "normalisation_version": NORMALISATION_VERSION,
@@ -215,10 +218,10 @@ def export(network: PointNet, categories: tuple[Category, ...], directory: str) 
     with TemporaryDirectory() as folder:
         path = Path(folder) / PARTS_ASSET
         path.write_text(json.dumps(about, indent=1), "utf-8")
-        segmenter.about = tf.saved_model.Asset(str(path))
-        functions = segmenter.signatures()
+        exported.about = tf.saved_model.Asset(str(path))
+        functions = Segmenter(folded, categories).signatures()
         tf.saved_model.save(
-            segmenter,
+            exported,
             directory,
             signatures={name: f.get_concrete_function() for name, f in functions.items()},
         )

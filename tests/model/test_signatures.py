@@ -242,3 +242,18 @@ def test_the_parts_travel_with_the_model(exported):
     assert [Category.from_json(value) for value in about["categories"]] == [ROCKET]
     assert about["categories"][0]["colours"] == list(ROCKET.colours)
     assert about["normalisation_version"] == 1
+
+
+def test_a_servers_loader_answers_as_python_does(exported):
+    """The graph in a session, restored by its own operation: what TensorFlow Serving runs."""
+    loaded_again, folder = exported
+    points = np.stack([cloud(40), cloud(40, seed=1)])
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        graph = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(folder))
+        signature = graph.signature_def["serving_default"]
+        outputs = {name: tensor.name for name, tensor in signature.outputs.items()}
+        served = session.run(outputs, {signature.inputs["points"].name: points})
+    expected = loaded_again.signatures["serving_default"](points=tf.constant(points))
+    assert set(served) == set(expected)
+    for name, value in served.items():
+        np.testing.assert_array_equal(value, expected[name])

@@ -98,7 +98,11 @@ class TrainingStep:
         ]
 
     def __call__(self, batch: tuple[Any, Any]) -> float:
-        """Trains on a batch of (inputs, labels); returns its loss before the step."""
+        """Trains on a batch of (inputs, labels).
+
+        Returns:
+          Its loss before the step; NaN where the loss or its gradients are no numbers.
+        """
         return float(self._run(batch))
 
     def _on_all_replicas(self, batch: tuple[Any, Any]) -> Any:
@@ -128,7 +132,11 @@ class TrainingStep:
         correct = ops.equal(ops.cast(ops.argmax(logits, axis=-1), labels.dtype), labels)
         annotated = ops.cast(ops.not_equal(labels, UNANNOTATED), "float32")
         self.accuracy.update_state(correct, sample_weight=annotated)
-        return loss
+        if self.network.compute_dtype == "float16":
+            return loss  # Gradients too large for float16 are usual: the step is left out.
+        # relu(NaN) is 0 on some CPUs: a bad batch may show in its gradients alone.
+        finite = ops.isfinite(tf.linalg.global_norm(gradients))
+        return tf.where(finite, loss, float("nan"))
 
     def _share(self, labels: Any) -> Any:
         """How much of the batch's points, by weight, are this replica's."""

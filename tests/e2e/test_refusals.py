@@ -93,6 +93,6 @@ def test_a_second_run_in_the_same_folder_waits_its_turn(tmp_path):
 def test_an_unknown_category_of_real_looking_data_names_the_known_ones(tmp_path):
     from preprocessing.demo_shapes import make_demo_shapes
 
-    data = make_demo_shapes(tmp_path / "shapes", 3, ["Table"], 0)
+    data = make_demo_shapes(tmp_path / "shapes", 3, ["Table", "Chair"], 0)
     with pytest.raises(BadInput, match="Table"):
         Runs(tmp_path).run(data=str(data), category="Airplane")

@@ -135,13 +135,6 @@ POINT_FILES = [
     Case(
         "word", "a word for a number", LEFT_OUT, cloud(second_line("0.4 wing 0.6")), "not_a_number"
     ),
-    Case(
-        "decimal_comma",
-        "decimal commas",
-        LEFT_OUT,
-        cloud(second_line("0,4 0,5 0,6")),
-        "not_a_number",
-    ),
     Case("nan", "NaN", LEFT_OUT, cloud(second_line("0.4 nan 0.6")), "not_finite"),
     Case("inf", "Inf", LEFT_OUT, cloud(second_line("0.4 0.5 -inf")), "not_finite"),
     Case(

@@ -377,7 +377,7 @@ from preprocessing.fetch import PartFile, Patience, fetch
 address, file, last = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 
 @contextlib.contextmanager
-def until_killed(total):
+def until_killed(total, have, given_up):
     def arrived(count):
         if count >= last:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -412,4 +412,4 @@ def test_the_documented_yaml_is_read():
     first, second = (parse_clouds(text.encode(), CLOUDS) for text in blocks("yaml"))
     assert first.categories == {"Chair": ["back", "seat", "leg", "arm"]}
     assert second.unlabelled == [-1, 255]
-    assert (second.first_label, second.label) == (1, "segment")
+    assert (second.first_label, second.label) == (1, "segment_id")

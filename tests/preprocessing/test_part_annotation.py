@@ -191,10 +191,13 @@ def test_bad_metadata(planes, text, words):
 
 
 def test_unknown_category_names_those_that_are_there(planes):
-    reader = open_reader(str(planes.root), DataSettings())
-    assert chosen_categories(reader.categories, "airplane") == ["Airplane"]
-    with pytest.raises(BadInput, match=r"no category 'Boat'.*it has Airplane"):
-        chosen_categories(reader.categories, "Boat")
+    categories = open_reader(str(planes.root), DataSettings()).categories
+    assert chosen_categories(categories, "airplane") == ["Airplane"]
+    # A source's only category is taken whatever is asked for, with a note.
+    assert chosen_categories(categories, "Boat") == ["Airplane"]
+    categories["Chair"] = next(c for c in SHAPENET_CATEGORIES if c.name == "Chair")
+    with pytest.raises(BadInput, match=r"no category 'Boat'.*it has Airplane, Chair"):
+        chosen_categories(categories, "Boat")
 
 
 @pytest.mark.parametrize("top", ["", "PartAnnotation/"])

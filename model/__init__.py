@@ -8,6 +8,7 @@ folding.py         batch norm folded into the weights, for inference
 network.py         [B, N, 3] -> logits [B, N, K], any N                         (keras.ops only)
 loss.py            cross-entropy over annotated points, orthogonality per cloud (keras.ops only)
 metrics.py         confusion counts -> accuracy, IoU, instance mIoU             (NumPy only)
+bootstrap.py       how sure these are: the scores of resampled sets of clouds    (NumPy only)
 input_pipeline.py  Transform's Examples -> fresh draws and augmentation each epoch
 training.py        the training loop: schedule, steps, what is kept by validation instance mIoU
 training_state.py  checkpoints from which a stopped training goes on

@@ -22,18 +22,26 @@ Conventions:
   claimed. A prediction outside the category's parts, such as -1 for "no answer", is wrong: it
   misses the point's part, and claims it for none. A cloud without any annotated point counts
   nowhere.
+- **Mean class accuracy** is the mean of the part accuracies of all parts that occur.
+- **Expected calibration error** (Guo et al., "On Calibration of Modern Neural Networks", 2017,
+  section 2, with 15 bins): points are put into bins of equal width by the probability of their
+  answer; it is the mean over points of |share of right answers - mean probability| of their bin.
 - What cannot be measured (the recall of a part that no shape has) is NaN.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 
 import numpy as np
 
 from schema.record import UNANNOTATED
+
+CALIBRATION_BINS = 15
+# Probabilities are summed as whole numbers of this part, so that sums do not depend on the order.
+PROBABILITY_UNIT = 2.0**-20
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, num_parts: int) -> np.ndarray:
@@ -118,6 +126,47 @@ def shape_iou_of_present_parts(counts: np.ndarray) -> float:
     return float(np.mean(part_ious(counts)[present])) if present.any() else float("nan")
 
 
+def calibration_counts(
+    truth: np.ndarray, prediction: np.ndarray, probability: np.ndarray
+) -> np.ndarray:
+    """Count one cloud's points by the probability of their answer.
+
+    Args:
+      truth: int [n], index into the category's parts; -1 counts nowhere.
+      prediction: int [n]; -1, no answer, counts nowhere.
+      probability: float [n], of the answer.
+
+    Returns:
+      int64 [CALIBRATION_BINS, 3]: of each bin the points, those answered rightly, and the sum of
+      their probabilities in units of PROBABILITY_UNIT.
+    """
+    counted = (np.asarray(truth) != UNANNOTATED) & (np.asarray(prediction) >= 0)
+    right = (np.asarray(truth) == prediction)[counted]
+    sure = np.asarray(probability, np.float32)[counted]
+    place = np.clip((sure * np.float32(CALIBRATION_BINS)).astype(np.int64), 0, CALIBRATION_BINS - 1)
+    units = np.rint(sure.astype(np.float64) / PROBABILITY_UNIT).astype(np.int64)
+    counts = np.zeros((CALIBRATION_BINS, 3), np.int64)
+    for column, values in enumerate((np.ones_like(units), right.astype(np.int64), units)):
+        np.add.at(counts[:, column], place, values)
+    return counts
+
+
+def expected_calibration_error(counts: np.ndarray) -> float:
+    """How far the answers' probabilities are from the share that is right; NaN without any answer.
+
+    Args:
+      counts: int64 [CALIBRATION_BINS, 3], see `calibration_counts`.
+    """
+    points, right, sure = counts.astype(np.float64).T
+    gap = np.abs(right - sure * PROBABILITY_UNIT).sum()
+    return float(_ratio(gap, points.sum()))
+
+
+def no_calibration() -> np.ndarray:
+    """The calibration counts of no point."""
+    return np.zeros((CALIBRATION_BINS, 3), np.int64)
+
+
 @dataclass(frozen=True)
 class CategoryTally:
     """What has been counted of a category's clouds; tallies add up in any order.
@@ -127,15 +176,20 @@ class CategoryTally:
       counts: int64 [K, K + 1], their confusions' sum.
       shape_iou_sum: sum of their shape IoUs.
       present_iou_sum: sum of their shape IoUs over present parts.
+      calibration: int64 [CALIBRATION_BINS, 3], their calibration counts' sum; all 0 where the
+        probabilities are not known.
     """
 
     clouds: int
     counts: np.ndarray
     shape_iou_sum: float
     present_iou_sum: float
+    calibration: np.ndarray = field(default_factory=no_calibration)
 
 
-def tally_cloud(counts: np.ndarray, num_parts: int | None = None) -> CategoryTally:
+def tally_cloud(
+    counts: np.ndarray, num_parts: int | None = None, calibration: np.ndarray | None = None
+) -> CategoryTally:
     """The tally of one cloud.
 
     Args:
@@ -143,6 +197,7 @@ def tally_cloud(counts: np.ndarray, num_parts: int | None = None) -> CategoryTal
         array, K is the largest number of parts.
       num_parts: how many parts the cloud's category has, if fewer than K. What was predicted
         beyond them counts as no answer.
+      calibration: int64 [CALIBRATION_BINS, 3], see `calibration_counts`; None: not known.
 
     Raises:
       ValueError: counts is not [K, K + 1], or holds truth beyond num_parts.
@@ -152,9 +207,10 @@ def tally_cloud(counts: np.ndarray, num_parts: int | None = None) -> CategoryTal
         raise ValueError(f"a confusion has shape [K, K + 1]; this one has {counts.shape}")
     if num_parts is not None:
         counts = _limit_to_parts(counts, num_parts)
+    known = no_calibration() if calibration is None else np.asarray(calibration, np.int64)
     if not counts.any():
-        return CategoryTally(0, counts, 0.0, 0.0)
-    return CategoryTally(1, counts, shape_iou(counts), shape_iou_of_present_parts(counts))
+        return CategoryTally(0, counts, 0.0, 0.0, known)
+    return CategoryTally(1, counts, shape_iou(counts), shape_iou_of_present_parts(counts), known)
 
 
 def merge(tallies: Iterable[CategoryTally]) -> CategoryTally:
@@ -179,6 +235,7 @@ class CategoryScores:
       clouds: how many shapes were measured.
       part_points: int64 [K], annotated points of each part.
       point_accuracy: over all annotated points of the category.
+      mean_class_accuracy: mean of part_accuracies over the parts that occur.
       part_accuracies: float64 [K].
       part_ious: float64 [K], pooled over shapes.
       instance_miou: mean shape IoU.
@@ -188,6 +245,7 @@ class CategoryScores:
     clouds: int
     part_points: np.ndarray
     point_accuracy: float
+    mean_class_accuracy: float
     part_accuracies: np.ndarray
     part_ious: np.ndarray
     instance_miou: float
@@ -200,7 +258,10 @@ class Scores:
 
     Attributes:
       clouds: how many shapes were measured.
+      points: their annotated points.
       point_accuracy: over all annotated points.
+      mean_class_accuracy: mean part accuracy over all parts of all categories that occur.
+      calibration_error: expected calibration error; NaN where no probabilities were counted.
       instance_miou: mean shape IoU over all shapes.
       category_miou: mean of the categories' instance mIoUs.
       instance_miou_of_present_parts: mean shape IoU over the parts in each shape's truth.
@@ -208,7 +269,10 @@ class Scores:
     """
 
     clouds: int
+    points: int
     point_accuracy: float
+    mean_class_accuracy: float
+    calibration_error: float
     instance_miou: float
     category_miou: float
     instance_miou_of_present_parts: float
@@ -225,9 +289,15 @@ def score(tallies: Mapping[str, CategoryTally]) -> Scores:
     shape_ious = sum(tally.shape_iou_sum for tally in measured.values())
     present_ious = sum(tally.present_iou_sum for tally in measured.values())
     category_mious = sum(scores.instance_miou for scores in categories.values())
+    accuracies = [found.part_accuracies for found in categories.values()]
     return Scores(
         clouds=clouds,
+        points=points,
         point_accuracy=float(_ratio(hits, points)),
+        mean_class_accuracy=_mean_of_measured(np.concatenate(accuracies or [np.zeros(0)])),
+        calibration_error=expected_calibration_error(
+            sum((tally.calibration for tally in measured.values()), no_calibration())
+        ),
         instance_miou=float(_ratio(shape_ious, clouds)),
         category_miou=float(_ratio(category_mious, len(categories))),
         instance_miou_of_present_parts=float(_ratio(present_ious, clouds)),
@@ -270,6 +340,12 @@ def _ratio(above: np.ndarray | float, below: np.ndarray | float) -> np.ndarray:
     return np.divide(above, below, out=np.full(below.shape, np.nan), where=below != 0)
 
 
+def _mean_of_measured(values: np.ndarray) -> float:
+    """The mean of what is not NaN; NaN if all of it is."""
+    measured = values[~np.isnan(values)]
+    return float(_ratio(measured.sum(), measured.size))
+
+
 def _limit_to_parts(counts: np.ndarray, num_parts: int) -> np.ndarray:
     if not 1 <= num_parts <= counts.shape[0]:
         raise ValueError(f"num_parts is {num_parts}; the confusion has {counts.shape[0]} parts")
@@ -285,15 +361,18 @@ def _add(a: CategoryTally, b: CategoryTally) -> CategoryTally:
         a.counts + b.counts,
         a.shape_iou_sum + b.shape_iou_sum,
         a.present_iou_sum + b.present_iou_sum,
+        a.calibration + b.calibration,
     )
 
 
 def _score_category(tally: CategoryTally) -> CategoryScores:
+    accuracies = part_accuracies(tally.counts)
     return CategoryScores(
         clouds=tally.clouds,
         part_points=tally.counts.sum(axis=1),
         point_accuracy=point_accuracy(tally.counts),
-        part_accuracies=part_accuracies(tally.counts),
+        mean_class_accuracy=_mean_of_measured(accuracies),
+        part_accuracies=accuracies,
         part_ious=part_ious(tally.counts),
         instance_miou=tally.shape_iou_sum / tally.clouds,
         instance_miou_of_present_parts=tally.present_iou_sum / tally.clouds,

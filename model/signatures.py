@@ -3,7 +3,7 @@
     serving_default  points float32 [B, N, 3]                         plain tensor operations only
     serve_padded     points float32 [B, N, 3], num_points int64 [B]   clouds of different sizes
     serve_examples   serialized tf.Examples, each with its own n
-    evaluate         the same with labels -> confusion counts, for the Evaluator
+    evaluate         the same with labels -> confusion and calibration counts, for the Evaluator
 
 The first three return `part` int64 [B, N] (index into the category's parts) and `probability`
 float32 [B, N, K]; rows beyond a cloud's size are -1 and 0. A model of several categories takes
@@ -23,6 +23,7 @@ import keras
 import tensorflow as tf
 
 from model.folding import fold_batch_norm
+from model.metrics import CALIBRATION_BINS, PROBABILITY_UNIT
 from model.network import PointNet, limit_to_category
 from preprocessing.normalisation import NORMALISATION_VERSION, normalise, repeat_first_point
 from preprocessing.transform import category_indices, labels_to_classes
@@ -32,6 +33,9 @@ from schema.record import CATEGORY, LABELS, POINTS, UNANNOTATED
 PARTS_ASSET = "parts.json"
 EVALUATE_SIGNATURE = "evaluate"
 CONFUSION = "confusion"
+CALIBRATION = "calibration"
+# Changes when the Evaluator needs something else of the signature `evaluate`.
+EVALUATION_VERSION = 1
 
 
 class Segmenter:
@@ -118,12 +122,16 @@ class Segmenter:
 
         def evaluate(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             points, valid, category, labels = self.parse(examples, with_labels=True)
-            classes, _ = self.segment(points, valid, category)
+            classes, probability = self.segment(points, valid, category)
             predicted = self.parts(classes, category)
             known = tf.zeros([tf.shape(points)[0]], tf.int64) if category is None else category
             # Truth that is no part of the category becomes -1, as in Transform.
             truth = self.parts(labels_to_classes(labels, known, self.categories), known)
-            return {CONFUSION: confusion_counts(truth, predicted, most_parts), CATEGORY: known}
+            return {
+                CONFUSION: confusion_counts(truth, predicted, most_parts),
+                CALIBRATION: calibration_counts(truth, predicted, tf.reduce_max(probability, 2)),
+                CATEGORY: known,
+            }
 
         return {
             "serving_default": tf.function(serving_default, [points, *conditional]),
@@ -198,6 +206,31 @@ def confusion_counts(truth: tf.Tensor, predicted: tf.Tensor, num_parts: int) -> 
     return tf.reshape(counts, [-1, num_parts, num_parts + 1])
 
 
+def calibration_counts(truth: tf.Tensor, predicted: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
+    """Counts each cloud's points by the probability of their answer.
+
+    Args:
+      truth: int64 [B, N]; points of truth -1 count nowhere.
+      predicted: int64 [B, N]; -1, no answer, counts nowhere.
+      probability: float32 [B, N], of the answer.
+
+    Returns:
+      int64 [B, CALIBRATION_BINS, 3], as `model.metrics.calibration_counts` of each cloud.
+    """
+    batch = tf.shape(truth, tf.int64)[0]
+    counted = (truth >= 0) & (predicted >= 0)
+    sure = tf.where(counted, probability, 0.0)
+    place = tf.cast(sure * CALIBRATION_BINS, tf.int64)
+    place = tf.clip_by_value(place, 0, CALIBRATION_BINS - 1)
+    cell = tf.range(batch)[:, tf.newaxis] * CALIBRATION_BINS + place
+    cell = tf.reshape(tf.where(counted, cell, tf.constant(-1, tf.int64)), [-1])
+    units = tf.cast(tf.round(tf.cast(sure, tf.float64) / PROBABILITY_UNIT), tf.int64)
+    right = tf.cast(truth == predicted, tf.int64)
+    values = tf.reshape(tf.stack([tf.ones_like(units), right, units], axis=2), [-1, 3])
+    sums = tf.math.unsorted_segment_sum(values, cell, batch * CALIBRATION_BINS)
+    return tf.reshape(sums, [-1, CALIBRATION_BINS, 3])
+
+
 def export(network: PointNet, categories: tuple[Category, ...], directory: str) -> None:
     """Writes the SavedModel that is evaluated, blessed, pushed and served, batch norm folded.
 
@@ -214,6 +247,7 @@ def export(network: PointNet, categories: tuple[Category, ...], directory: str) 
     about = {
         "categories": [category.to_json() for category in categories],
         "normalisation_version": NORMALISATION_VERSION,
+        "evaluation_version": EVALUATION_VERSION,
     }
     with TemporaryDirectory() as folder:
         path = Path(folder) / PARTS_ASSET

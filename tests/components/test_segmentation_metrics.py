@@ -14,7 +14,7 @@ from components.segmentation_metrics import (
     measurements,
     metric_names,
 )
-from model.metrics import merge, tally_cloud
+from model.metrics import CALIBRATION_BINS, PROBABILITY_UNIT, merge, tally_cloud
 from schema.categories import Category
 
 MUG = Category("Mug", "1", ("handle", "body"))
@@ -25,12 +25,19 @@ MUG_CLOUD = np.array([[3, 1, 0, 0], [0, 4, 0, 2], [0, 0, 0, 0]])
 ROCKET_CLOUD = np.array([[5, 0, 0, 0], [1, 3, 0, 0], [0, 0, 0, 0]])
 
 
+def calibration(points, right, sure):
+    """All points in the bin of the probability `sure`."""
+    counts = np.zeros((CALIBRATION_BINS, 3), np.int64)
+    counts[int(sure * CALIBRATION_BINS)] = points, right, points * round(sure / PROBABILITY_UNIT)
+    return counts
+
+
 def by_category():
     return {"Mug": tally_cloud(MUG_CLOUD, 2), "Rocket": tally_cloud(ROCKET_CLOUD, 3)}
 
 
 def test_measurements_by_hand():
-    values = measurements(by_category(), (MUG, ROCKET))
+    values = measurements(by_category(), (MUG, ROCKET), {})
     assert values["clouds"] == 2
     assert values["point_accuracy"] == pytest.approx(15 / 19)
     mug = (3 / 4 + 4 / 7) / 2
@@ -49,14 +56,14 @@ def test_measurements_by_hand():
 
 
 def test_an_absent_part_is_not_a_number():
-    values = measurements(by_category(), (MUG, ROCKET))
+    values = measurements(by_category(), (MUG, ROCKET), {})
     assert math.isnan(values["part_accuracy/Rocket nose"])
     assert math.isnan(values["part_iou/Rocket nose"])
     assert values["part_points/Rocket nose"] == 0
 
 
 def test_a_category_without_clouds_is_not_a_number():
-    values = measurements({"Mug": tally_cloud(MUG_CLOUD, 2)}, (MUG, ROCKET))
+    values = measurements({"Mug": tally_cloud(MUG_CLOUD, 2)}, (MUG, ROCKET), {})
     assert math.isnan(values["part_iou/Rocket body"])
     assert values["confusion/Rocket body/Rocket fin"] == 0
     assert values["clouds"] == 1
@@ -64,38 +71,55 @@ def test_a_category_without_clouds_is_not_a_number():
 
 
 def test_one_category_names_its_parts_alone():
-    values = measurements({"Mug": merge([tally_cloud(MUG_CLOUD, 2)] * 2)}, (MUG,))
+    values = measurements({"Mug": merge([tally_cloud(MUG_CLOUD, 2)] * 2)}, (MUG,), {})
     assert values["part_iou/body"] == pytest.approx(4 / 7)
     assert values["part_points/body"] == 12
     assert values["clouds"] == 2
 
 
+def test_mean_class_accuracy_and_calibration_by_hand():
+    tallies = {"Mug": tally_cloud(MUG_CLOUD, 2, calibration(8, 6, 0.5))}
+    values = measurements(tallies, (MUG, ROCKET), {})
+    # The rocket's parts are nowhere: they do not count.
+    assert values["mean_class_accuracy"] == pytest.approx((3 / 4 + 4 / 6) / 2)
+    assert values["calibration_error"] == pytest.approx(6 / 8 - 0.5)
+    assert values["points"] == 10
+    assert math.isnan(measurements(by_category(), (MUG, ROCKET), {})["calibration_error"])
+
+
+def extract(number, category, counts):
+    return tfma.metrics.StandardMetricInputs(
+        {
+            "predictions": {
+                "confusion": counts[None],
+                "calibration": calibration(int(counts.sum()), 1, 0.7)[None],
+                "category": np.array([category]),
+            },
+            "features": {"shape_id": np.array([f"shape {number}".encode()])},
+        }
+    )
+
+
 def test_beams_grouping_gives_the_same_values():
     categories = [MUG.to_json(), ROCKET.to_json()]
     tallies, derived = SegmentationMetrics(categories).computations()
-    clouds = [(0, MUG_CLOUD), (1, ROCKET_CLOUD), (0, MUG_CLOUD)]
-    extracts = [
-        tfma.metrics.StandardMetricInputs(
-            {"predictions": {"confusion": counts[None], "category": np.array([category])}}
-        )
-        for category, counts in clouds
-    ]
+    clouds = [(0, MUG_CLOUD), (1, ROCKET_CLOUD), (0, MUG_CLOUD), (1, 2 * ROCKET_CLOUD)] * 2
+    extracts = [extract(number, *cloud) for number, cloud in enumerate(clouds)]
     # One accumulator for all clouds, and one for each of them.
     combiner = tallies.combiner
     at_once = combiner.create_accumulator()
     for element in extracts:
         at_once = combiner.add_input(at_once, element)
     single = [combiner.add_input(combiner.create_accumulator(), element) for element in extracts]
-    merged = combiner.merge_accumulators([*single, combiner.create_accumulator()])
+    merged = combiner.merge_accumulators([*single[::-1], combiner.create_accumulator()])
     found = [derived.result(combiner.extract_output(state)) for state in (at_once, merged)]
-    expected = measurements(
-        {"Mug": merge([tally_cloud(MUG_CLOUD, 2)] * 2), "Rocket": tally_cloud(ROCKET_CLOUD, 3)},
-        (MUG, ROCKET),
-    )
-    for values in found:
-        assert {key.name: value for key, value in values.items()} == pytest.approx(
-            expected, nan_ok=True
-        )
+    one, other = ({key.name: value for key, value in values.items()} for values in found)
+    assert one.keys() == other.keys() == set(metric_names((MUG, ROCKET)))
+    for name, value in one.items():
+        np.testing.assert_allclose(value, other[name], rtol=1e-12, err_msg=name)
+    assert one["clouds"] == 8
+    assert one["interval_low/instance_miou"] < one["instance_miou"]
+    assert one["instance_miou"] < one["interval_high/instance_miou"]
 
 
 @pytest.mark.parametrize(("minimum", "passes"), [(0.57, True), (0.58, False)])
@@ -124,9 +148,13 @@ def test_tfma_checks_a_bound_on_a_part(minimum, passes):
     extracts = [
         {
             "labels": None,
-            "predictions": {"confusion": MUG_CLOUD[:2, [0, 1, 3]], "category": np.array([0])},
+            "predictions": {
+                "confusion": MUG_CLOUD[:2, [0, 1, 3]],
+                "calibration": calibration(10, 7, 0.7),
+                "category": np.array([0]),
+            },
             "example_weights": None,
-            "features": {},
+            "features": {"shape_id": np.array([b"a mug"])},
         }
     ]
 

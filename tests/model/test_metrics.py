@@ -175,3 +175,44 @@ def test_a_prediction_of_another_category_is_no_answer():
 def test_what_cannot_be_counted_is_said(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_calibration_against_its_definition(seed):
+    """Guo et al. (2017), equation 3, with a loop over bins and over points."""
+    rng = np.random.default_rng(seed)
+    truth, prediction = rng.integers(-1, 3, 200), rng.integers(-1, 3, 200)
+    sure = rng.random(200).astype(np.float32)
+    sure[:3] = 0.0, 1.0, 1 / 3
+    counts = sum(
+        metrics.calibration_counts(truth[part], prediction[part], sure[part])
+        for part in (slice(0, 70), slice(70, 200))
+    )
+    kept = (truth >= 0) & (prediction >= 0)
+    truth, prediction, sure = truth[kept], prediction[kept], sure[kept]
+    error = 0.0
+    for bin_number in range(metrics.CALIBRATION_BINS):
+        low, high = (
+            bin_number / metrics.CALIBRATION_BINS,
+            (bin_number + 1) / metrics.CALIBRATION_BINS,
+        )
+        last = bin_number == metrics.CALIBRATION_BINS - 1
+        inside = [low <= float(p) and (float(p) < high or last) for p in sure]
+        if any(inside):
+            right = np.mean(
+                [t == p for t, p, i in zip(truth, prediction, inside, strict=True) if i]
+            )
+            mean = np.mean([float(p) for p, i in zip(sure, inside, strict=True) if i])
+            error += sum(inside) / len(truth) * abs(right - mean)
+    assert metrics.expected_calibration_error(counts) == pytest.approx(error, abs=1e-6)
+
+
+def test_perfect_and_hopeless_calibration():
+    truth = np.array([0, 0, 1, 1])
+    sure = np.ones(4, np.float32)
+    assert metrics.expected_calibration_error(metrics.calibration_counts(truth, truth, sure)) == 0
+    assert (
+        metrics.expected_calibration_error(metrics.calibration_counts(truth, 1 - truth, sure)) == 1
+    )
+    nobody = metrics.calibration_counts(truth, np.full(4, -1), sure)
+    assert np.isnan(metrics.expected_calibration_error(nobody))

@@ -9,7 +9,7 @@ import tensorflow as tf
 from model import metrics
 from model.network import build_network
 from model.settings import NetworkSettings
-from model.signatures import PARTS_ASSET, confusion_counts, export
+from model.signatures import PARTS_ASSET, calibration_counts, confusion_counts, export
 from preprocessing.examples import to_example
 from preprocessing.normalisation import normalise
 from schema.categories import Category
@@ -173,9 +173,26 @@ def test_evaluate_counts_as_the_metrics_do(one):
     ]
     found = call(one["evaluate"], examples=records)
     assert found["category"].tolist() == [0, 0, 0]
-    for points, truth, counts in zip(clouds, labels, found["confusion"], strict=True):
-        part = call(one["serving_default"], points=points[np.newaxis])["part"][0]
+    for place, (points, truth) in enumerate(zip(clouds, labels, strict=True)):
+        answer = call(one["serving_default"], points=points[np.newaxis])
+        part, sure = answer["part"][0], answer["probability"][0].max(axis=1)
+        counts = found["confusion"][place]
         np.testing.assert_array_equal(counts, metrics.confusion(truth, part, 3))
+        calibration = metrics.calibration_counts(truth, part, sure)
+        # Padding may change a probability's last bits.
+        np.testing.assert_allclose(found["calibration"][place], calibration, atol=len(points))
+        assert found["calibration"][place, :, 0].sum() == (truth >= 0).sum()
+
+
+def test_calibration_counts_are_those_of_the_metrics():
+    rng = np.random.default_rng(0)
+    truth, answer = rng.integers(-1, 4, (2, 5, 90))
+    sure = rng.random((5, 90)).astype(np.float32)
+    sure[0, :3] = 0, 1, np.float32(1 / 3)
+    sure[answer < 0] = np.nan
+    counts = calibration_counts(tf.constant(truth), tf.constant(answer), tf.constant(sure))
+    expected = [metrics.calibration_counts(*one) for one in zip(truth, answer, sure, strict=True)]
+    np.testing.assert_array_equal(counts, expected)
 
 
 def test_confusion_counts_by_hand():

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from components.evaluator.size_buckets import CLOUD_SIZE, SIZE_BUCKETS
 from preprocessing.settings import Settings
+from schema.record import CATEGORY
+
+SLICED_BY = (CATEGORY, CLOUD_SIZE)
 
 
 class ShiftLimits(Settings):
@@ -74,20 +78,65 @@ class Threshold(Settings):
     )
 
 
+class HeadlineThreshold(Threshold):
+    """What a headline number must reach."""
+
+    difference: Literal["any", "not_worse", "better"] = Field(
+        "any",
+        description="What the 95 % bootstrap interval of the difference to the blessed model must "
+        "not say: not_worse refuses a model that is worse beyond chance, better one that is not "
+        "better beyond chance.",
+    )
+
+
+class ErrorThreshold(Settings):
+    """What an error may reach; a bound that is null does not count."""
+
+    maximum: float | None = Field(None, ge=0, le=1, description="Largest value on test.")
+    largest_rise: float | None = Field(
+        None, ge=0, le=1, description="How far it may rise above the blessed model's."
+    )
+
+
+class SliceThresholds(Settings):
+    """What the clouds of a slice must reach by themselves."""
+
+    point_accuracy: Threshold = Field(Threshold(), description="Share of points given their part.")
+    mean_class_accuracy: Threshold = Field(Threshold(), description="Mean of the parts' accuracy.")
+    instance_miou: Threshold = Field(Threshold(), description="Mean of the shapes' IoU.")
+    calibration_error: ErrorThreshold = Field(
+        ErrorThreshold(), description="Expected calibration error."
+    )
+
+
 class EvaluationSettings(Settings):
     """What a model must reach on the test split to be blessed.
 
-    Every bound holds over all points of all test clouds. A part that no test cloud has is measured
-    by nothing and bounded by nothing.
+    Every bound but those in slices holds over all points of all test clouds. A part that no test
+    cloud has, and a slice of fewer than five clouds, neither blesses nor blocks.
     """
 
-    point_accuracy: Threshold = Field(
-        Threshold(minimum=0.7, largest_drop=0.01),
+    point_accuracy: HeadlineThreshold = Field(
+        HeadlineThreshold(minimum=0.7, largest_drop=0.01),
         description="Share of annotated points given their part.",
     )
-    instance_miou: Threshold = Field(
-        Threshold(minimum=0.4, largest_drop=0.01),
+    mean_class_accuracy: Threshold = Field(
+        Threshold(), description="Mean of the parts' accuracies, rare parts counting as much."
+    )
+    instance_miou: HeadlineThreshold = Field(
+        HeadlineThreshold(minimum=0.4, largest_drop=0.01),
         description="Mean over shapes of the shape's IoU, the official convention.",
+    )
+    category_miou: HeadlineThreshold = Field(
+        HeadlineThreshold(), description="Mean over categories of their instance mIoU."
+    )
+    instance_miou_of_present_parts: HeadlineThreshold = Field(
+        HeadlineThreshold(), description="Instance mIoU over the parts that each shape has."
+    )
+    calibration_error: ErrorThreshold = Field(
+        ErrorThreshold(),
+        description="How far the probabilities are from the share of right answers: expected "
+        "calibration error, 15 bins.",
     )
     part_accuracy: Threshold = Field(
         Threshold(minimum=0.2, largest_drop=0.05),
@@ -102,3 +151,25 @@ class EvaluationSettings(Settings):
         description="A bound of its own for a part, by the part's name: {engine: {minimum: 0.5}}.",
     )
     part_iou_of: dict[str, Threshold] = Field({}, description="The same for a part's IoU.")
+    slices: dict[str, SliceThresholds] = Field(
+        {},
+        description="Bounds on some of the clouds, by the slice: category or cloud_size for each "
+        "category or bucket of sizes, category=Chair or cloud_size=1024-2047 for that one: "
+        "{cloud_size: {instance_miou: {minimum: 0.3}}}.",
+    )
+
+    @field_validator("slices")
+    @classmethod
+    def _are_slices(cls, value: dict[str, SliceThresholds]) -> dict[str, SliceThresholds]:
+        for name in value:
+            feature, _, wanted = name.partition("=")
+            if feature not in SLICED_BY:
+                raise ValueError(
+                    f"{name!r} is no slice; slices are {' and '.join(SLICED_BY)}, and of one value "
+                    "such as category=Chair"
+                )
+            if feature == CLOUD_SIZE and wanted and wanted not in SIZE_BUCKETS:
+                raise ValueError(
+                    f"{wanted!r} is no bucket of sizes; they are {', '.join(SIZE_BUCKETS)}"
+                )
+        return value

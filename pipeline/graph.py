@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,21 @@ from components import segmentation_metrics
 from components.cloud_validator.component import CloudValidator
 from components.data_report.component import DataReport
 from components.distribution_limits import DRIFT_PAIRS, SKEW_PAIRS, distribution_config
+from components.evaluator.component import Evaluator
+from components.evaluator.size_buckets import CLOUD_SIZE
 from components.predicted_parts.bulk_inferrer import BulkInferrer
 from components.predicted_parts.component import PredictedParts
+from components.segmentation_metrics import DIFFERENCE_HIGH, DIFFERENCE_LOW
 from components.segmentation_report.component import SegmentationReport
-from components.settings import Threshold
+from components.settings import ErrorThreshold, HeadlineThreshold, Threshold
+from model.bootstrap import HEADLINES
 from model.signatures import EVALUATE_SIGNATURE
 from pipeline.baseline import LatestOtherBlessedModelStrategy
-from pipeline.config import PipelineConfig, to_yaml
+from pipeline.config import ConfigError, PipelineConfig, to_yaml
 from pipeline.fingerprint import code_fingerprint
 from pipeline.previous_statistics import PreviousStatisticsStrategy
 from schema.categories import Category, part_names
-from schema.record import SPLITS, UNLABELLED
+from schema.record import CATEGORY, SPLITS, UNLABELLED
 
 SCHEMA_FILE = str(Path(schema.__file__).parent / "schema.pbtxt")
 
@@ -189,7 +194,7 @@ def create_pipeline(
     baseline.add_upstream_node(trainer)
 
     # Measures both on all points of the test clouds and decides.
-    evaluator = tfx.components.Evaluator(
+    evaluator = Evaluator(
         examples=sound_examples,
         example_splits=["test"],
         model=trainer.outputs["model"],
@@ -201,10 +206,10 @@ def create_pipeline(
     # One page that a person reads.
     report = SegmentationReport(
         evaluation=evaluator.outputs["evaluation"],
-        blessing=evaluator.outputs["blessing"],
         model=trainer.outputs["model"],
         model_run=trainer.outputs["model_run"],
         examples=sound_examples,
+        data_report=data_report.outputs["data_report"],
         categories=places.categories,
         config_text=to_yaml(config),
         data=places.data or places.examples,
@@ -357,24 +362,18 @@ def _warm_start_nodes(
 def evaluation_config(config: PipelineConfig, places: Places) -> tfma.EvalConfig:
     """What TFMA measures, and the bounds that decide the blessing.
 
-    Bounds hold for the overall slice only; without naming it, TFMA would apply them to every
-    category's slice too.
+    Each bound names its slices; without one, TFMA would apply it to every slice.
+
+    Raises:
+      ConfigError: a bound is on a part or a category that the data does not have.
     """
-    bounds = config.evaluation
-    thresholds = {"point_accuracy": bounds.point_accuracy, "instance_miou": bounds.instance_miou}
-    for part in part_names(places.categories):
-        if places.test_parts is None or part in places.test_parts:
-            thresholds[f"part_accuracy/{part}"] = bounds.part_accuracy_of.get(
-                part, bounds.part_accuracy
-            )
-            thresholds[f"part_iou/{part}"] = bounds.part_iou_of.get(part, bounds.part_iou)
-    slices = [tfma.SlicingSpec()]
-    if len(places.categories) > 1:
-        slices.append(tfma.SlicingSpec(feature_keys=["category"]))
-    overall = [tfma.SlicingSpec()]
     return tfma.EvalConfig(
         model_specs=[tfma.ModelSpec(signature_name=EVALUATE_SIGNATURE)],
-        slicing_specs=slices,
+        slicing_specs=[
+            tfma.SlicingSpec(),
+            tfma.SlicingSpec(feature_keys=[CLOUD_SIZE]),
+            *([tfma.SlicingSpec(feature_keys=[CATEGORY])] if len(places.categories) > 1 else []),
+        ],
         metrics_specs=[
             tfma.MetricsSpec(
                 metrics=[
@@ -384,34 +383,96 @@ def evaluation_config(config: PipelineConfig, places: Places) -> tfma.EvalConfig
                         config=json.dumps(
                             {
                                 "categories": [c.to_json() for c in places.categories],
-                                "code_fingerprint": code_fingerprint(segmentation_metrics.__name__),
+                                "code_fingerprint": code_fingerprint(
+                                    "components.evaluator.executor"
+                                ),
                             }
                         ),
                     )
                 ],
-                per_slice_thresholds={
-                    name: config_pb2.PerSliceMetricThresholds(
-                        thresholds=[
-                            config_pb2.PerSliceMetricThreshold(
-                                slicing_specs=overall, threshold=_tfma_threshold(threshold)
-                            )
-                        ]
-                    )
-                    for name, threshold in thresholds.items()
-                },
+                per_slice_thresholds=_thresholds(config, places),
             )
         ],
     )
 
 
-def _tfma_threshold(threshold: Threshold) -> tfma.MetricThreshold:
-    """Our bounds in TFMA's terms."""
-    value = change = None
-    if threshold.minimum is not None:
-        value = tfma.GenericValueThreshold(lower_bound={"value": threshold.minimum})
-    if threshold.largest_drop is not None:
-        change = tfma.GenericChangeThreshold(
-            direction=tfma.MetricDirection.HIGHER_IS_BETTER,
-            absolute={"value": -threshold.largest_drop},
+def _thresholds(
+    config: PipelineConfig, places: Places
+) -> dict[str, config_pb2.PerSliceMetricThresholds]:
+    """Every bound of the config in TFMA's terms, by metric."""
+    found: dict[str, config_pb2.PerSliceMetricThresholds] = {}
+
+    def add(metric: str, bound: Threshold | ErrorThreshold, spec: tfma.SlicingSpec) -> None:
+        for name, threshold in _tfma_thresholds(metric, bound):
+            found.setdefault(name, config_pb2.PerSliceMetricThresholds()).thresholds.add(
+                slicing_specs=[spec], threshold=threshold
+            )
+
+    bounds, everywhere = config.evaluation, tfma.SlicingSpec()
+    for metric in (*HEADLINES, "mean_class_accuracy", "calibration_error"):
+        add(metric, getattr(bounds, metric), everywhere)
+    parts = part_names(places.categories)
+    for metric, general, own in (
+        ("part_accuracy", bounds.part_accuracy, bounds.part_accuracy_of),
+        ("part_iou", bounds.part_iou, bounds.part_iou_of),
+    ):
+        _refuse_unknown(f"evaluation.{metric}_of", own, parts, "parts")
+        for part in parts:
+            if places.test_parts is None or part in places.test_parts:
+                add(f"{metric}/{part}", own.get(part, general), everywhere)
+    for name, thresholds in bounds.slices.items():
+        feature, _, value = name.partition("=")
+        if feature == CATEGORY:
+            known = [category.name for category in places.categories]
+            _refuse_unknown("evaluation.slices", [value] if value else [], known, "categories")
+            if len(known) == 1:
+                continue  # The slice would be all clouds.
+        spec = (
+            tfma.SlicingSpec(feature_values={feature: value})
+            if value
+            else tfma.SlicingSpec(feature_keys=[feature])
         )
-    return tfma.MetricThreshold(value_threshold=value, change_threshold=change)
+        for metric in type(thresholds).model_fields:
+            add(metric, getattr(thresholds, metric), spec)
+    return found
+
+
+def _refuse_unknown(key: str, named: Iterable[str], known: Sequence[str], what: str) -> None:
+    unknown = [name for name in named if name not in known]
+    if unknown:
+        raise ConfigError(
+            f"{key} names {unknown[0]!r}, which the data does not have; its {what} are "
+            f"{', '.join(known)}."
+        )
+
+
+def _tfma_thresholds(
+    metric: str, bound: Threshold | ErrorThreshold
+) -> Iterator[tuple[str, tfma.MetricThreshold]]:
+    """One bound in TFMA's terms: the metric that is held against it, and the threshold."""
+    value = change = None
+    if isinstance(bound, ErrorThreshold):
+        if bound.maximum is not None:
+            value = tfma.GenericValueThreshold(upper_bound={"value": bound.maximum})
+        if bound.largest_rise is not None:
+            change = tfma.GenericChangeThreshold(
+                direction=tfma.MetricDirection.LOWER_IS_BETTER,
+                absolute={"value": bound.largest_rise},
+            )
+    else:
+        if bound.minimum is not None:
+            value = tfma.GenericValueThreshold(lower_bound={"value": bound.minimum})
+        if bound.largest_drop is not None:
+            change = _rises_by(-bound.largest_drop)
+    if value is not None or change is not None:
+        yield metric, tfma.MetricThreshold(value_threshold=value, change_threshold=change)
+    wanted = bound.difference if isinstance(bound, HeadlineThreshold) else "any"
+    if wanted != "any":
+        end = DIFFERENCE_LOW if wanted == "better" else DIFFERENCE_HIGH
+        yield f"{end}/{metric}", tfma.MetricThreshold(change_threshold=_rises_by(0.0))
+
+
+def _rises_by(least: float) -> tfma.GenericChangeThreshold:
+    return tfma.GenericChangeThreshold(
+        direction=tfma.MetricDirection.HIGHER_IS_BETTER, absolute={"value": least}
+    )

@@ -99,6 +99,10 @@ class OutputFolder:
     def serving(self, name: str) -> Path:
         return self.root / "serving_model" / name
 
+    def versions(self, name: str) -> set[Path]:
+        """The versions of the model that were pushed so far."""
+        return set(self.serving(name).glob("*"))
+
 
 @click.command(help=(__doc__ or "").split("\n", maxsplit=1)[0])
 @click.option(
@@ -194,6 +198,7 @@ def _run_in(folder: OutputFolder, config: PipelineConfig, data: str, console: Co
         )
 
         console.print(f"Trains on {training_device()}.", highlight=False)
+        versions = folder.versions(config.name)
         try:
             executed = execute(
                 create_pipeline(config, _places(folder, config, manifest, described)), console
@@ -202,7 +207,9 @@ def _run_in(folder: OutputFolder, config: PipelineConfig, data: str, console: Co
             console.print(f"[red]Stopped in {error.component}:[/red] {_escaped(error)}")
             if _copy_data_report(folder, config) is not None:
                 console.print(f"What the data holds: {folder.data_report}", highlight=False)
-            console.print(f"Nothing was pushed. The whole log: {folder.log}", highlight=False)
+            pushed = sorted(folder.versions(config.name) - versions)
+            said = f"Pushed before that: {pushed[-1]}." if pushed else "Nothing was pushed."
+            console.print(f"{said} The whole log: {folder.log}", highlight=False)
             return FAILED
         if not executed:  # `tfx pipeline create` only wanted the graph
             return 0

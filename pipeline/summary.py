@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tensorflow_model_analysis as tfma
 from rich.console import Console
 from rich.table import Table
 from tfx.orchestration import metadata
 from tfx.types import standard_artifacts
 
 from components.data_report.executor import FINDINGS_FILE
-from components.evaluation_result import failed_bounds, overall_metrics
+from components.evaluator.metrics import BASELINE, CANDIDATE, overall_metrics
+from components.evaluator.verdict import read_verdict
 from components.predicted_parts.component import PredictedPartsFiles
 from schema.categories import Category, part_names
 
@@ -29,6 +29,7 @@ class Outcome:
     Attributes:
       blessed: whether the model may serve.
       reasons: a sentence for each bound that it missed.
+      against: what it was held against, or why against nothing.
       metrics: value by key, see components/segmentation_metrics.py.
       baseline: the same of the model it was compared with; empty on a first run.
       pushed: the version's folder, None if nothing was pushed.
@@ -40,6 +41,7 @@ class Outcome:
 
     blessed: bool
     reasons: tuple[str, ...]
+    against: str
     metrics: dict[str, float]
     baseline: dict[str, float]
     pushed: str | None
@@ -82,16 +84,17 @@ def outcome_of_last_run(metadata_file: Path, pipeline_name: str) -> Outcome:
     version = None
     if pushed is not None and pushed.custom_properties["pushed"].int_value == 1:
         version = pushed.custom_properties["pushed_destination"].string_value
-    validation = tfma.load_validation_result(evaluation.uri)
+    verdict = read_verdict(evaluation.uri)
 
     def folder(type_name: str) -> str | None:
         return artifacts[type_name].uri if type_name in artifacts else None
 
     return Outcome(
-        blessed=bool(validation.validation_ok) and version is not None,
-        reasons=tuple(failed_bounds(validation)),
-        metrics=overall_metrics(evaluation.uri, "candidate"),
-        baseline=overall_metrics(evaluation.uri, "baseline"),
+        blessed=verdict.blessed and version is not None,
+        reasons=tuple(verdict.reasons),
+        against=verdict.baseline,
+        metrics=overall_metrics(evaluation.uri, CANDIDATE),
+        baseline=overall_metrics(evaluation.uri, BASELINE),
         pushed=version,
         evaluation=evaluation.uri,
         report=folder("pointnet.SegmentationReport"),
@@ -202,13 +205,15 @@ def print_outcome(
         f"{_figure(metrics['instance_miou_of_present_parts'])}; {metrics['clouds']:.0f} clouds",
         highlight=False,
     )
-    if outcome.blessed:
-        against = (
-            "and it is no worse than the blessed model before it"
-            if baseline
-            else "there is no other blessed model to compare with"
+    low, high = (metrics[f"interval_{end}/instance_miou"] for end in ("low", "high"))
+    if not math.isnan(low):
+        console.print(
+            f"on other clouds of this sort the instance mIoU lies between {_figure(low)} and "
+            f"{_figure(high)} (95 % bootstrap interval)",
+            highlight=False,
         )
-        console.print(f"[green]Blessed[/green]: every bound is met ({against}).")
+    if outcome.blessed:
+        console.print(f"[green]Blessed[/green]: every bound is met ({outcome.against}).")
     else:
         console.print("[red]Not blessed[/red]; nothing was pushed:")
         for reason in outcome.reasons:

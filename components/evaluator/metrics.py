@@ -1,69 +1,54 @@
-"""What the Evaluator wrote, as plain values: metrics by key, a sentence for each missed bound."""
+"""What the Evaluator measured, as plain values by slice and key."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.writers import eval_config_writer
 
+from components.segmentation_metrics import DIFFERENCE_HIGH, DIFFERENCE_LOW
 
-def overall_metrics(evaluation: str, model: str) -> dict[str, float]:
-    """A model's metrics on all test clouds.
+CANDIDATE, BASELINE = "candidate", "baseline"
+# A slice as TFMA keys it: () for all clouds, or (feature, value).
+Slice = tuple[tuple[str, Any], ...]
+ALL_CLOUDS: Slice = ()
+
+
+def metrics_by_slice(evaluation: str, model: str) -> dict[Slice, dict[str, float]]:
+    """A model's metrics, by slice and key; empty if there was no such model.
 
     Args:
       evaluation: the Evaluator's output folder.
-      model: "candidate" or "baseline".
-
-    Returns:
-      Value by key; empty if there was no such model.
+      model: CANDIDATE or BASELINE.
     """
     names = set(eval_config_writer.load_eval_run(evaluation)[3])
-    name = "" if names == {""} and model == "candidate" else model  # "": no baseline took part
+    name = "" if names == {""} and model == CANDIDATE else model  # "": no baseline took part
     if name not in names:
         return {}
     found = tfma.load_eval_result(evaluation, model_name=name)
-    overall = dict(found.slicing_metrics)[()]
-    # JSON has no NaN: it comes as text.
-    return {key: float(value["doubleValue"]) for key, value in overall[""][""].items()}
+    return {
+        tuple(key): {
+            # JSON has no NaN: it comes as text.
+            _own_name(metric): float(value["doubleValue"])
+            for metric, value in outputs[""][""].items()
+            if "doubleValue" in value
+        }
+        for key, outputs in found.slicing_metrics
+    }
 
 
-def failed_bounds(validation: Any) -> list[str]:
-    """A sentence for each bound that the model missed.
-
-    Args:
-      validation: TFMA's ValidationResult.
-    """
-    sentences = []
-    for per_slice in validation.metric_validations_per_slice:
-        for failure in per_slice.failures:
-            sentences.append(_failure(failure))
-    if not validation.validation_ok and not sentences:
-        sentences.append("no bound was checked; set at least one under evaluation")
-    return sentences
+def _own_name(metric: str) -> str:
+    """Our key: TFMA marks what compares two models by an ending."""
+    ours = metric.startswith((f"{DIFFERENCE_LOW}/", f"{DIFFERENCE_HIGH}/"))
+    return metric.removesuffix("_diff") if ours else metric
 
 
-def _failure(failure: Any) -> str:
-    name = _metric_title(failure.metric_key.name)
-    measured = failure.metric_value.double_value.value
-    if failure.message:
-        return f"{name}: {failure.message}"
-    threshold = failure.metric_threshold
-    if failure.metric_key.is_diff:
-        lost = -measured
-        allowed = -threshold.change_threshold.absolute.value
-        return (
-            f"{name} fell by {lost:.4f} below the blessed model; at most {allowed:.4f} may be lost"
-        )
-    needed = threshold.value_threshold.lower_bound.value
-    if math.isnan(measured):
-        return f"{name} could not be measured; at least {needed:.4f} is needed"
-    missing = f"{needed - measured:.4f} missing"
-    return f"{name} is {measured:.4f}; at least {needed:.4f} is needed ({missing})"
+def overall_metrics(evaluation: str, model: str) -> dict[str, float]:
+    """A model's metrics on all test clouds, by key; empty if there was no such model."""
+    return metrics_by_slice(evaluation, model).get(ALL_CLOUDS, {})
 
 
-def _metric_title(key: str) -> str:
-    metric, _, part = key.partition("/")
-    title = metric.replace("_", " ").replace("miou", "mIoU").replace("iou", "IoU")
-    return f"{title} of {part}" if part else title
+def slice_title(key: Slice) -> str:
+    """The slice as a person reads it: "all clouds", "category Chair"."""
+    return ", ".join(f"{feature} {value}" for feature, value in key) or "all clouds"

@@ -95,7 +95,7 @@ def test_a_changed_recipe_reruns_training_and_what_follows_it_and_nothing_else(h
     assert ran == {"Trainer", "Evaluator", "SegmentationReport", "Pusher"}
     assert cached == COMPONENTS - ran
     assert len(versions) == 2
-    assert "no worse than the blessed model" in screen
+    assert "held against the blessed model before it" in screen
 
 
 def test_a_model_below_its_bounds_is_not_pushed_and_the_run_says_which_bound(history):

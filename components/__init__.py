@@ -3,11 +3,13 @@
 cloud_validator/          Examples, anomalies -> sound Examples, quarantine
 data_inspection/          any source of clouds -> tables and an HTML page, before a run (no TFX)
 data_report/              statistics, anomalies, drift, skew -> one HTML page on the data
+evaluator/                test Examples, model, blessed model -> metrics, verdict, blessing
 predicted_parts/          inference results -> each unlabelled cloud's parts as files and Examples
 segmentation_report/      evaluation, model, test Examples -> one HTML page that a person reads
 segmentation_metrics.py   part-segmentation metrics for TFMA
 anomalies.py              what TFX's validators found, in sentences
 distribution_limits.py    which distributions are compared, and how far they may differ
 html_page.py              fills in and styles our pages
+turnable_cloud.py         clouds that can be turned in the browser
 settings.py               this room's part of the config
 """

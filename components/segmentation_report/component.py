@@ -10,6 +10,7 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
+from components.data_report.component import DataReportPage
 from components.segmentation_report.executor import Executor
 from schema.categories import Category
 
@@ -33,10 +34,10 @@ class SegmentationReportSpec(types.ComponentSpec):
     }
     INPUTS = {  # noqa: RUF012
         "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),
-        "blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
         "model": ChannelParameter(type=standard_artifacts.Model),
         "model_run": ChannelParameter(type=standard_artifacts.ModelRun),
         "examples": ChannelParameter(type=standard_artifacts.Examples),
+        "data_report": ChannelParameter(type=DataReportPage),
     }
     OUTPUTS = {  # noqa: RUF012
         "report": ChannelParameter(type=SegmentationReportPage),
@@ -52,10 +53,10 @@ class SegmentationReport(base_component.BaseComponent):
     def __init__(
         self,
         evaluation: types.BaseChannel,
-        blessing: types.BaseChannel,
         model: types.BaseChannel,
         model_run: types.BaseChannel,
         examples: types.BaseChannel,
+        data_report: types.BaseChannel,
         categories: Sequence[Category],
         config_text: str,
         data: str,
@@ -64,11 +65,11 @@ class SegmentationReport(base_component.BaseComponent):
         """Makes the component.
 
         Args:
-          evaluation: what the Evaluator measured.
-          blessing: its verdict.
+          evaluation: what the Evaluator measured, and its verdict.
           model: the model that it measured.
           model_run: the folder with the learning curves.
           examples: the sound clouds, with a split `test`.
+          data_report: the page on the data, with what is unusual about it.
           categories: the model's categories, in the order of its classes.
           config_text: the run's config as YAML, shown on the page.
           data: which shapes these are, in a sentence, shown on the page.
@@ -77,10 +78,10 @@ class SegmentationReport(base_component.BaseComponent):
         super().__init__(
             SegmentationReportSpec(
                 evaluation=evaluation,
-                blessing=blessing,
                 model=model,
                 model_run=model_run,
                 examples=examples,
+                data_report=data_report,
                 categories=json.dumps([category.to_json() for category in categories]),
                 config=config_text,
                 data=data,

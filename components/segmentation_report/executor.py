@@ -13,22 +13,33 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_model_analysis as tfma
 from tfx import types
-from tfx.components.util import model_utils
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from components.evaluation_result import failed_bounds, overall_metrics
+from components.data_report.executor import FINDINGS_FILE
+from components.evaluator.metrics import (
+    ALL_CLOUDS,
+    BASELINE,
+    CANDIDATE,
+    Slice,
+    metrics_by_slice,
+    slice_title,
+)
+from components.evaluator.size_buckets import CLOUD_SIZE, SIZE_BUCKETS
+from components.evaluator.verdict import read_verdict
 from components.segmentation_report.page import (
     RIGHT_COLOUR,
     WRONG_COLOUR,
     DrawnCloud,
     ReportValues,
+    SliceRow,
+    View,
     build_page,
 )
+from components.turnable_cloud import encode_colours, encode_parts, encode_points, evenly_spread
 from model.curves import CURVES_FILE
 from model.metrics import confusion, shape_iou
 from preprocessing.examples import from_example
@@ -71,42 +82,122 @@ class Executor(base_executor.BaseExecutor):
         """Makes the page.
 
         Args:
-          input_dict: evaluation, blessing, model, model_run, examples.
+          input_dict: evaluation, model, examples; model_run and data_report if there are any.
           output_dict: report.
           exec_properties: categories, config, data, code_fingerprint.
         """
         categories = tuple(
             Category.from_json(value) for value in json.loads(exec_properties["categories"])
         )
-        evaluation = artifact_utils.get_single_uri(input_dict["evaluation"])
-        blessing = artifact_utils.get_single_instance(input_dict["blessing"])
-        model = artifact_utils.get_single_instance(input_dict["model"])
-        model_run = artifact_utils.get_single_uri(input_dict["model_run"])
-        report = artifact_utils.get_single_uri(output_dict["report"])
-
-        records = sample_clouds(
-            read_clouds(artifact_utils.get_split_uri(input_dict["examples"], SPLIT)), MOST_CLOUDS
-        )
-        served = tf.saved_model.load(path_utils.serving_model_path(model.uri))
-        segmented = segment(served, records, categories)
-        drawn = [draw(rank, cloud) for rank, cloud in extremes(segmented)]
-        values = ReportValues(
-            blessed=model_utils.is_model_blessed(blessing),
-            reasons=failed_bounds(tfma.load_validation_result(evaluation)),
-            metrics=overall_metrics(evaluation, "candidate"),
-            baseline=overall_metrics(evaluation, "baseline"),
-            categories=categories,
-            curves=read_curves(os.path.join(model_run, CURVES_FILE)),
-            shape_ious=[cloud.shape_iou for cloud in segmented],
-            clouds=drawn,
+        write_report(
+            artifact_utils.get_single_uri(output_dict["report"]),
+            ReportSources(
+                evaluation=artifact_utils.get_single_uri(input_dict["evaluation"]),
+                model=path_utils.serving_model_path(
+                    artifact_utils.get_single_uri(input_dict["model"])
+                ),
+                clouds=artifact_utils.get_split_uri(input_dict["examples"], SPLIT),
+                training=_uri(input_dict, "model_run"),
+                data_report=_uri(input_dict, "data_report"),
+                code_fingerprint=exec_properties["code_fingerprint"],
+            ),
+            categories,
             config=exec_properties["config"],
-            about=[f"Data: {exec_properties['data']}", f"Model: {model.uri}"],
+            data=exec_properties["data"],
         )
-        for cloud in drawn:
-            for name in ("truth", "prediction", "errors"):
-                path = os.path.join(report, "clouds", f"{cloud.rank}-{name}.png")
-                _write(path, getattr(cloud, name))
-        _write(os.path.join(report, PAGE_FILE), build_page(values).encode())
+
+
+@dataclass(frozen=True)
+class ReportSources:
+    """Where lies what the page shows.
+
+    Attributes:
+      evaluation: the Evaluator's output folder.
+      model: the SavedModel's folder.
+      clouds: the folder with the test clouds' TFRecords.
+      training: the folder with the learning curves, if there is one.
+      data_report: the folder with the page on the data, if there is one.
+      code_fingerprint: of the code that made the evaluation.
+    """
+
+    evaluation: str
+    model: str
+    clouds: str
+    training: str | None = None
+    data_report: str | None = None
+    code_fingerprint: str = ""
+
+
+def write_report(
+    folder: str,
+    sources: ReportSources,
+    categories: tuple[Category, ...],
+    config: str,
+    data: str,
+) -> None:
+    """Writes report.html and clouds/*.png.
+
+    Args:
+      folder: where to.
+      sources: what the page shows.
+      categories: the model's categories, in the order of its classes.
+      config: YAML, shown on the page.
+      data: which shapes these are, in a sentence.
+    """
+    records = sample_clouds(read_clouds(sources.clouds), MOST_CLOUDS)
+    segmented = segment(tf.saved_model.load(sources.model), records, categories)
+    drawn = [draw(rank, cloud) for rank, cloud in extremes(segmented)]
+    measured = metrics_by_slice(sources.evaluation, CANDIDATE)
+    baseline = metrics_by_slice(sources.evaluation, BASELINE)
+    curves = os.path.join(sources.training, CURVES_FILE) if sources.training else ""
+    places = {
+        "model": sources.model,
+        "evaluation": sources.evaluation,
+        "clouds": sources.clouds,
+        "training": sources.training,
+        "page on the data": sources.data_report,
+        "code": f"fingerprint {sources.code_fingerprint}" if sources.code_fingerprint else None,
+    }
+    values = ReportValues(
+        verdict=read_verdict(sources.evaluation),
+        metrics=measured[ALL_CLOUDS],
+        baseline=baseline.get(ALL_CLOUDS, {}),
+        categories=categories,
+        curves=read_curves(curves) if curves else {},
+        shape_ious=[cloud.shape_iou for cloud in segmented],
+        clouds=drawn,
+        slices=[
+            SliceRow(slice_title(key), measured[key], baseline.get(key, {}))
+            for key in sorted(measured.keys() - {ALL_CLOUDS}, key=_slice_order)
+        ],
+        data_findings=read_findings(sources.data_report) if sources.data_report else None,
+        config=config,
+        about=[f"Data: {data}", f"Model: {sources.model}"],
+        artifacts={name: place for name, place in places.items() if place},
+    )
+    for cloud in drawn:
+        for view in cloud.views:
+            path = os.path.join(folder, "clouds", f"{cloud.rank}-{view.name}.png")
+            _write(path, view.still)
+    _write(os.path.join(folder, PAGE_FILE), build_page(values).encode())
+
+
+def read_findings(folder: str) -> dict[str, list[str]]:
+    """What DataReport found unusual, in sentences by kind."""
+    with fileio.open(os.path.join(folder, FINDINGS_FILE), "r") as file:
+        return json.loads(file.read())
+
+
+def _uri(artifacts: dict[str, list[types.Artifact]], name: str) -> str | None:
+    """An optional input's folder."""
+    return artifact_utils.get_single_uri(artifacts[name]) if artifacts.get(name) else None
+
+
+def _slice_order(key: Slice) -> tuple[Any, ...]:
+    """Categories by name, then sizes from small to large."""
+    ((feature, value),) = key
+    size = SIZE_BUCKETS.index(value) if feature == CLOUD_SIZE else 0
+    return feature, size, str(value)
 
 
 def read_clouds(folder: str) -> Iterator[CloudRecord]:
@@ -175,6 +266,13 @@ def draw(rank: str, cloud: SegmentedCloud) -> DrawnCloud:
     annotated = truth != UNANNOTATED
     wrong = annotated & (cloud.prediction != truth)
     errors = np.where(annotated, wrong.astype(np.int64), UNANNOTATED)
+    shown = evenly_spread(len(points))
+    right_or_wrong = (RIGHT_COLOUR, WRONG_COLOUR)
+    ways = {
+        "truth": (truth, colours),
+        "prediction": (cloud.prediction, colours),
+        "errors": (errors, right_or_wrong),
+    }
     return DrawnCloud(
         rank=rank,
         shape_id=cloud.record.shape_id,
@@ -182,9 +280,17 @@ def draw(rank: str, cloud: SegmentedCloud) -> DrawnCloud:
         shape_iou=cloud.shape_iou,
         wrong=int(wrong.sum()),
         annotated=int(annotated.sum()),
-        truth=draw_cloud(points, truth, colours),
-        prediction=draw_cloud(points, cloud.prediction, colours),
-        errors=draw_cloud(points, errors, (RIGHT_COLOUR, WRONG_COLOUR)),
+        points=encode_points(points[shown]),
+        shown=len(shown),
+        views=[
+            View(
+                name=name,
+                still=draw_cloud(points, parts, palette),
+                parts=encode_parts(parts[shown]),
+                colours=encode_colours(palette),
+            )
+            for name, (parts, palette) in ways.items()
+        ],
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.evaluator.verdict import Verdict
 from components.html_page import render
 from components.segmentation_metrics import NO_ANSWER
 from components.segmentation_report.charts import draw_histogram
@@ -16,6 +17,38 @@ from schema.categories import Category, part_names
 
 TEMPLATE = Path(__file__).with_name("page.html")
 RIGHT_COLOUR, WRONG_COLOUR = "#8c959f", "#D55E00"
+
+
+@dataclass(frozen=True)
+class View:
+    """One way of colouring a cloud.
+
+    Attributes:
+      name: "truth", "prediction" or "errors".
+      still: a PNG.
+      parts: each point's colour, encoded for the script.
+      colours: of these, encoded likewise.
+    """
+
+    name: str
+    still: bytes
+    parts: str
+    colours: str
+
+
+@dataclass(frozen=True)
+class SliceRow:
+    """A slice of the test clouds.
+
+    Attributes:
+      title: such as "category Chair".
+      metrics: value by key, see components/segmentation_metrics.py.
+      baseline: the same of the model it was compared with; empty if there was none.
+    """
+
+    title: str
+    metrics: Mapping[str, float]
+    baseline: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -29,9 +62,9 @@ class DrawnCloud:
       shape_iou: how well it was segmented.
       wrong: annotated points that were given another part.
       annotated: annotated points.
-      truth: a PNG.
-      prediction: a PNG.
-      errors: a PNG.
+      points: encoded for the script, see components/turnable_cloud.py, as are the views' parts.
+      shown: how many of the cloud's points these are.
+      views: truth, prediction and errors.
     """
 
     rank: str
@@ -40,9 +73,9 @@ class DrawnCloud:
     shape_iou: float
     wrong: int
     annotated: int
-    truth: bytes
-    prediction: bytes
-    errors: bytes
+    points: str
+    shown: int
+    views: Sequence[View]
 
 
 @dataclass(frozen=True)
@@ -50,28 +83,32 @@ class ReportValues:
     """All that the page shows.
 
     Attributes:
-      blessed: whether the model may serve.
-      reasons: a sentence for each bound that it missed.
+      verdict: whether the model may serve, and what each bound needed.
       metrics: value by key, see components/segmentation_metrics.py.
       baseline: the same of the model it was compared with; empty if there was none.
       categories: the model's categories.
       curves: columns of curves.csv by name; empty if there are none.
       shape_ious: of the clouds that were segmented for the page.
       clouds: those that are drawn.
+      slices: the metrics of some of the clouds.
+      data_findings: sentences on what is unusual about the data, by kind; None: not looked for.
       config: YAML.
       about: lines that say which data and which model this is.
+      artifacts: what the page was made of: its name, and where it lies.
     """
 
-    blessed: bool
-    reasons: Sequence[str]
+    verdict: Verdict
     metrics: Mapping[str, float]
     baseline: Mapping[str, float]
     categories: tuple[Category, ...]
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
     shape_ious: Sequence[float] = ()
     clouds: Sequence[DrawnCloud] = ()
+    slices: Sequence[SliceRow] = ()
+    data_findings: Mapping[str, Sequence[str]] | None = None
     config: str = ""
     about: Sequence[str] = ()
+    artifacts: Mapping[str, str] = field(default_factory=dict)
 
 
 def build_page(values: ReportValues) -> str:
@@ -81,6 +118,7 @@ def build_page(values: ReportValues) -> str:
         TEMPLATE,
         values=values,
         nan=math.nan,
+        title=_title(values.verdict),
         headline=_headline(values),
         parts=_part_rows(values),
         confusions=[_confusion(values, category) for category in values.categories],
@@ -89,6 +127,12 @@ def build_page(values: ReportValues) -> str:
         right_colour=RIGHT_COLOUR,
         wrong_colour=WRONG_COLOUR,
     )
+
+
+def _title(verdict: Verdict) -> str:
+    if not verdict.bounds:
+        return "Measured"
+    return "Blessed" if verdict.blessed else "Not blessed"
 
 
 def _value(metrics: Mapping[str, float], key: str) -> float:
@@ -109,6 +153,12 @@ def _headline(values: ReportValues) -> list[dict[str, Any]]:
             "mean over shapes, only parts that the truth holds",
         ),
         ("point_accuracy", "point accuracy", "share of all annotated points"),
+        ("mean_class_accuracy", "mean class accuracy", "mean over parts of the part's accuracy"),
+        (
+            "calibration_error",
+            "calibration error",
+            "mean distance of probability and share of right answers; 0 is best",
+        ),
     ]
     if len(values.categories) > 1:
         conventions.insert(
@@ -120,6 +170,8 @@ def _headline(values: ReportValues) -> list[dict[str, Any]]:
             "convention": convention,
             "value": _value(values.metrics, key),
             "difference": _value(values.metrics, key) - _value(values.baseline, key),
+            "low": _value(values.metrics, f"interval_low/{key}"),
+            "high": _value(values.metrics, f"interval_high/{key}"),
         }
         for key, title, convention in conventions
     ]

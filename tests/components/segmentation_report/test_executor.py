@@ -1,3 +1,5 @@
+import base64
+
 import numpy as np
 
 from components.segmentation_report.executor import (
@@ -70,7 +72,10 @@ def test_clouds_of_different_sizes_go_through_together():
     assert segmented[0].shape_iou == 0.25
     drawn = draw("best", segmented[0])
     assert (drawn.wrong, drawn.annotated) == (2, 4)
-    assert drawn.truth.startswith(b"\x89PNG")
+    assert [view.name for view in drawn.views] == ["truth", "prediction", "errors"]
+    assert all(view.still.startswith(b"\x89PNG") for view in drawn.views)
+    errors = np.frombuffer(base64.b64decode(drawn.views[2].parts), np.uint8)
+    assert errors.tolist() == [0, 0, 1, 1]
 
 
 def test_curves_by_column(tmp_path):

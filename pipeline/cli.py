@@ -185,6 +185,74 @@ def inspect(
         inspect_data(source, settings.data, settings.validation, page, clouds, limit, console)
 
 
+_SPLIT = click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test", "all"]),
+    default="test",
+    show_default=True,
+    help="Which clouds; raw shapes are dealt to splits as a run deals them.",
+)
+_DATA_CONFIG = "How raw DATA is read and split: a preset or a YAML file."
+
+
+@main.command()
+@click.argument("model")
+@click.argument("data")
+@click.option("--output", default="evaluation", show_default=True, help="The folder to write.")
+@_SPLIT
+@click.option("--config", help=f"{_DATA_CONFIG} The model is then held against its bounds.")
+def evaluate(model: str, data: str, output: str, split: str, config: str | None) -> None:
+    """Measure an exported MODEL on labelled DATA, outside a pipeline.
+
+    MODEL is a SavedModel's folder, or one of numbered versions. DATA is whatever inspect reads: raw
+    shapes, a converted data set, a .tfrecord.gz file, a pipeline's Examples. Numbers come here and
+    into OUTPUT/metrics.json, the page is OUTPUT/report.html.
+
+    Exit status: 0; 1 where a bound of --config is missed; 2 where MODEL or DATA cannot be used.
+    """
+    _evaluate(model, data, output, split, config, "")
+
+
+@main.command()
+@click.argument("first")
+@click.argument("second")
+@click.argument("data")
+@click.option("--output", default="comparison", show_default=True, help="The folder to write.")
+@_SPLIT
+@click.option("--config", help=f"{_DATA_CONFIG} SECOND is then held against its bounds.")
+def compare(
+    first: str, second: str, data: str, output: str, split: str, config: str | None
+) -> None:
+    """Measure the model SECOND beside the model FIRST on the same labelled DATA.
+
+    The differences are SECOND less FIRST, each headline's with its 95 % bootstrap interval. For the
+    rest see evaluate.
+    """
+    _evaluate(second, data, output, split, config, first)
+
+
+def _evaluate(
+    model: str, data: str, output: str, split: str, config: str | None, baseline: str
+) -> None:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from pipeline.config import load_config
+
+    settings = load_config(config or "all")
+    console = Console()
+    console.print("Loading TensorFlow and TFMA ...", highlight=False)
+    from pipeline.evaluation import evaluate_model
+
+    verdict = evaluate_model(
+        model, data, Path(output), settings, split, config is not None, baseline, console
+    )
+    for reason in verdict.reasons if config else ():
+        console.print(f"  {reason}", markup=False, highlight=False)
+    sys.exit(1 if config and not verdict.blessed else 0)
+
+
 @main.command()
 @click.argument("name", default="")
 def config(name: str) -> None:

@@ -31,7 +31,7 @@ lint: ## check the code: ruff, its formatter, and mypy
 format: ## let ruff format the code and mend what it can
 	@$(IN_ENVIRONMENT) python -m requirements.lint --mend
 
-bench: ## measure everything and write bench/out/results.json: BENCH=<conversion, transform, network or quality> for some
+bench: ## measure everything and write bench/out/results.json: BENCH=<conversion, transform, network, epoch, evaluation or quality> for some
 	@$(IN_ENVIRONMENT) python -m bench $(BENCH)
 
 lock: ## compile the lock files anew; UPGRADE=1 takes the newest versions

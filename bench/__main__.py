@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.results import RESULTS
 
-PROGRAMS = ("conversion", "transform", "network", "quality")
+PROGRAMS = ("conversion", "transform", "network", "epoch", "evaluation", "quality")
 
 
 def main() -> None:

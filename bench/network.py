@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import signal
 import statistics
 import subprocess
 import sys
@@ -373,9 +374,23 @@ def main() -> None:
     if arguments.memory_of:
         print(measure_memory(arguments.memory_of, arguments.batch[0], arguments.points[0]))
         return
-    for batch, points in itertools.product(arguments.batch, arguments.points):
-        values = measure(batch, points, arguments.repeats)
-        record(measurements(values, batch, points))
+    sizes = list(itertools.product(arguments.batch, arguments.points))
+    if len(sizes) == 1:
+        ((batch, points),) = sizes
+        record(measurements(measure(batch, points, arguments.repeats), batch, points))
+        return
+    for batch, points in sizes:
+        # Each in a process of its own: what one size leaves in memory is not the next one's.
+        options = ["--batch", str(batch), "--points", str(points)]
+        repeats = ["--repeats", str(arguments.repeats)]
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.network", *options, *repeats],
+            cwd=Path(__file__).resolve().parents[1],
+        )
+        if done.returncode == -signal.SIGKILL:
+            print(f"B {batch}, N {points}: the system stopped it; memory seems to be too small")
+        elif done.returncode:
+            sys.exit(done.returncode)
 
 
 def measurements(values: dict[str, Any], batch: int, points: int) -> list[Measurement]:

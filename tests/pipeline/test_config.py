@@ -100,6 +100,15 @@ BOUND = "{part_iou_of: {engine: {minimun: 0.5}}}"
             f"evaluation: {BOUND}",
             "unknown key evaluation.part_iou_of.engine.minimun; did you mean minimum?",
         ),
+        ("evaluation: {slices: {size: {}}}", "'size' is no slice; slices are category and cloud_"),
+        (
+            "evaluation: {slices: {cloud_size=1-1000: {}}}",
+            "'1-1000' is no bucket of sizes; they are 1-511, 512-1023, 1024-2047",
+        ),
+        (
+            "evaluation: {instance_miou: {difference: same}}",
+            "evaluation.instance_miou.difference: found 'same'",
+        ),
         ("training: {epochs: many}", "training.epochs: found 'many'; input should be a valid int"),
         ("training: {epochs: 0}", "training.epochs: found 0; input should be greater than"),
         ("training: {learning_rate: .nan}", "training.learning_rate: found nan"),

@@ -11,7 +11,7 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
 
-from pipeline.config import load_config
+from pipeline.config import ConfigError, load_config
 from pipeline.graph import Places, create_pipeline, evaluation_config
 from schema.categories import SHAPENET_CATEGORIES
 
@@ -136,6 +136,47 @@ def test_a_part_may_have_a_bound_of_its_own():
 
     assert floor("part_iou/wing") == 0.9
     assert floor("part_iou/body") == evaluation.part_iou.minimum
+
+
+def with_bounds(**bounds):
+    config = load_config("airplane")
+    evaluation = config.evaluation.model_validate(bounds)
+    return config.model_copy(update={"evaluation": evaluation})
+
+
+def test_bounds_on_slices_errors_and_differences_in_tfmas_terms():
+    config = with_bounds(
+        instance_miou={"difference": "better"},
+        calibration_error={"maximum": 0.1, "largest_rise": 0.02},
+        slices={
+            "cloud_size": {"point_accuracy": {"minimum": 0.6}},
+            "category=Chair": {"instance_miou": {"minimum": 0.7}},
+        },
+    )
+    both = places("x", categories=SHAPENET_CATEGORIES)
+    bounds = evaluation_config(config, both).metrics_specs[0].per_slice_thresholds
+    difference = bounds["difference_low/instance_miou"].thresholds[0].threshold.change_threshold
+    assert difference.absolute.value == 0
+    error = bounds["calibration_error"].thresholds[0].threshold
+    assert error.value_threshold.upper_bound.value == 0.1
+    assert error.change_threshold.absolute.value == 0.02
+    overall, by_size = bounds["point_accuracy"].thresholds
+    assert not overall.slicing_specs[0].feature_keys
+    assert list(by_size.slicing_specs[0].feature_keys) == ["cloud_size"]
+    (chairs,) = bounds["instance_miou"].thresholds
+    assert dict(chairs.slicing_specs[0].feature_values) == {"category": "Chair"}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        ({"part_iou_of": {"engin": {"minimum": 0.5}}}, "part_iou_of names 'engin', which"),
+        ({"slices": {"category=Boat": {}}}, "evaluation.slices names 'Boat', which the data does"),
+    ],
+)
+def test_a_bound_on_what_the_data_does_not_have_is_refused(bounds, words):
+    with pytest.raises(ConfigError, match=words):
+        evaluation_config(with_bounds(**bounds), places("x"))
 
 
 def test_what_training_asks_of_the_graph_is_there_only_then():

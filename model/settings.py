@@ -130,3 +130,14 @@ class TuningSettings(Settings):
                 "compare with it, or 0 for no search"
             )
         return self
+
+
+class ServingSettings(Settings):
+    """What the exported model answers."""
+
+    most_points: int = Field(
+        400_000,
+        ge=1,
+        description="Points that one request may hold (clouds times the longest one's points); "
+        "more are refused in a sentence before they fill the server's memory.",
+    )

@@ -15,6 +15,7 @@ Transform does.
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,6 +26,8 @@ import tensorflow as tf
 from model.folding import fold_batch_norm
 from model.metrics import CALIBRATION_BINS, PROBABILITY_UNIT
 from model.network import PointNet, limit_to_category
+from model.request_checks import request_is_sound
+from model.settings import ServingSettings
 from preprocessing.normalisation import NORMALISATION_VERSION, normalise, repeat_first_point
 from preprocessing.transform import category_indices, labels_to_classes
 from schema.categories import Category, class_ranges
@@ -44,12 +47,19 @@ class Segmenter:
     Args:
       network: logits [B, N, K] from normalised points; see model/network.py.
       categories: the categories the network was trained on, in the order of its classes.
+      settings: what a request may ask for; None: the defaults.
     """
 
-    def __init__(self, network: keras.Model, categories: tuple[Category, ...]):
+    def __init__(
+        self,
+        network: keras.Model,
+        categories: tuple[Category, ...],
+        settings: ServingSettings | None = None,
+    ):
         self.network = network
         self.categories = categories
         self.ranges = class_ranges(categories)
+        self.settings = settings or ServingSettings()
 
     def segment(
         self, points: tf.Tensor, valid: tf.Tensor | None, category: tf.Tensor | None
@@ -107,18 +117,21 @@ class Segmenter:
         def serving_default(
             points: tf.Tensor, category: tf.Tensor | None = None
         ) -> dict[str, tf.Tensor]:
-            return answer(points, None, category)
+            with self.sound(points, None, category):
+                return answer(tf.identity(points), None, category)
 
         def serve_padded(
             points: tf.Tensor, num_points: tf.Tensor, category: tf.Tensor | None = None
         ) -> dict[str, tf.Tensor]:
-            return answer(points, tf.sequence_mask(num_points, tf.shape(points)[1]), category)
+            with self.sound(points, num_points, category):
+                points = tf.identity(points)
+                return answer(points, tf.sequence_mask(num_points, tf.shape(points)[1]), category)
 
         def serve_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             points, valid, category, _ = self.parse(examples, with_labels=False)
-            outputs = answer(points, valid, category)
             sizes = tf.reduce_sum(tf.cast(valid, tf.int64), axis=1)
-            return {**outputs, "num_points": sizes}
+            with self.sound(points, sizes, category):
+                return {**answer(tf.identity(points), valid, category), "num_points": sizes}
 
         def evaluate(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             points, valid, category, labels = self.parse(examples, with_labels=True)
@@ -139,6 +152,13 @@ class Segmenter:
             "serve_examples": tf.function(serve_examples, [examples]),
             EVALUATE_SIGNATURE: tf.function(evaluate, [examples]),
         }
+
+    def sound(
+        self, points: tf.Tensor, num_points: tf.Tensor | None, category: tf.Tensor | None
+    ) -> AbstractContextManager[None]:
+        """See `model.request_checks.request_is_sound`."""
+        most = self.settings.most_points
+        return request_is_sound(points, num_points, category, len(self.categories), most)
 
     def parse(
         self, examples: tf.Tensor, with_labels: bool
@@ -231,13 +251,19 @@ def calibration_counts(truth: tf.Tensor, predicted: tf.Tensor, probability: tf.T
     return tf.reshape(sums, [-1, CALIBRATION_BINS, 3])
 
 
-def export(network: PointNet, categories: tuple[Category, ...], directory: str) -> None:
+def export(
+    network: PointNet,
+    categories: tuple[Category, ...],
+    directory: str,
+    settings: ServingSettings | None = None,
+) -> None:
     """Writes the SavedModel that is evaluated, blessed, pushed and served, batch norm folded.
 
     Args:
       network: the trained network; it stays as it is.
       categories: its categories, in the order of its classes.
       directory: where to write; gs:// and the like will do.
+      settings: what a request may ask for; None: the defaults.
     """
     folded = fold_batch_norm(network)
     exported = tf.Module()
@@ -253,7 +279,7 @@ def export(network: PointNet, categories: tuple[Category, ...], directory: str) 
         path = Path(folder) / PARTS_ASSET
         path.write_text(json.dumps(about, indent=1), "utf-8")
         exported.about = tf.saved_model.Asset(str(path))
-        functions = Segmenter(folded, categories).signatures()
+        functions = Segmenter(folded, categories, settings).signatures()
         tf.saved_model.save(
             exported,
             directory,

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from model.devices import is_chief, training_strategy
 from model.run_arguments import chosen_recipe, read_splits
+from model.settings import ServingSettings
 from model.signatures import export
 from model.training import identity, train
 from model.training_error import TrainingError
@@ -28,7 +29,7 @@ def run_fn(fn_args: Any) -> None:
         `model_run_dir` (checkpoints, curves), `serving_model_dir` (the SavedModel),
         `hyperparameters` (the Tuner's choice, if there was one), `base_model` (the SavedModel to
         start from, if any) and `custom_config` with `network`, `training`, `points_per_cloud`,
-        `categories`, `code_fingerprint` and, where unfinished trainings are to be kept,
+        `categories`, `serving`, `code_fingerprint` and, where unfinished trainings are to be kept,
         `training_state`, a folder.
     """
     strategy = training_strategy()  # before anything is computed
@@ -58,7 +59,8 @@ def run_fn(fn_args: Any) -> None:
         )
         if not is_chief(strategy):
             return
-        export(network, categories, fn_args.serving_model_dir)
+        serving = ServingSettings.model_validate(fn_args.custom_config.get("serving", {}))
+        export(network, categories, fn_args.serving_model_dir, serving)
         _save_weights(network, weights_path(fn_args.serving_model_dir), folder)
     if state is not None:
         state.remove()

@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field
 
 from components.settings import EvaluationSettings, ValidationSettings
-from model.settings import NetworkSettings, TrainingSettings, TuningSettings
+from model.settings import NetworkSettings, ServingSettings, TrainingSettings, TuningSettings
 from preprocessing.settings import DataSettings, Settings, TransformSettings
 
 
@@ -60,6 +60,9 @@ class PipelineConfig(Settings):
     )
     evaluation: EvaluationSettings = Field(
         EvaluationSettings(), description="What a model must reach to be blessed."
+    )
+    serving: ServingSettings = Field(
+        ServingSettings(), description="What the exported model answers."
     )
     beam: BeamSettings = Field(BeamSettings(), description="Where the Beam work runs.")
     predict_unlabelled: bool = Field(

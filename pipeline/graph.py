@@ -182,7 +182,12 @@ def create_pipeline(
         base_model=base_model,
         train_args=tfx.proto.TrainArgs(splits=["train"]),
         eval_args=tfx.proto.EvalArgs(splits=["val"]),
-        custom_config={**recipe, **state, "code_fingerprint": code_fingerprint("model.trainer")},
+        custom_config={
+            **recipe,
+            **state,
+            "serving": config.serving.model_dump(mode="json"),
+            "code_fingerprint": code_fingerprint("model.trainer"),
+        },
     )
 
     # The model in production, for the new one to be measured against.

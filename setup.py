@@ -37,6 +37,7 @@ setup(
         "requests>=2.31",
         "rich>=13",
         "tensorboard",
+        "tensorflow-serving-api",
     ],
     entry_points={"console_scripts": ["pointnet-parts = pipeline.cli:main"]},
 )

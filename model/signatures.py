@@ -28,6 +28,7 @@ from model.metrics import CALIBRATION_BINS, PROBABILITY_UNIT
 from model.network import PointNet, limit_to_category
 from model.request_checks import request_is_sound
 from model.settings import ServingSettings
+from model.warm_up import write_warm_up
 from preprocessing.normalisation import NORMALISATION_VERSION, normalise, repeat_first_point
 from preprocessing.transform import category_indices, labels_to_classes
 from schema.categories import Category, class_ranges
@@ -285,3 +286,4 @@ def export(
             directory,
             signatures={name: f.get_concrete_function() for name, f in functions.items()},
         )
+    write_warm_up(directory, categories)

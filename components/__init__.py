@@ -5,6 +5,7 @@ data_inspection/          any source of clouds -> tables and an HTML page, befor
 data_report/              statistics, anomalies, drift, skew -> one HTML page on the data
 evaluator/                test Examples, model, blessed model -> metrics, verdict, blessing
 predicted_parts/          inference results -> each unlabelled cloud's parts as files and Examples
+pusher/                   blessed model -> a numbered version in the serving folder
 segmentation_report/      evaluation, model, test Examples -> one HTML page that a person reads
 segmentation_metrics.py   part-segmentation metrics for TFMA
 anomalies.py              what TFX's validators found, in sentences

@@ -141,3 +141,8 @@ class ServingSettings(Settings):
         description="Points that one request may hold (clouds times the longest one's points); "
         "more are refused in a sentence before they fill the server's memory.",
     )
+    keep_versions: int | None = Field(
+        5,
+        ge=1,
+        description="Pushed versions that stay, the newest ones; null: all.",
+    )

@@ -254,6 +254,27 @@ def _evaluate(
 
 
 @main.command()
+@click.argument("folder")
+@click.option("--version", type=int, help="Which one; default: the newest.")
+def withdraw(folder: str, version: int | None) -> None:
+    """Take a pushed version back: servers go on with the newest that is left.
+
+    FOLDER is the serving folder with the numbered versions, OUT/serving_model/<name>. The version
+    stays there as withdrawn-<version>; rename it back to serve it again.
+
+    Exit status: 0; 2 where there is no such version, or no other one to serve.
+    """
+    from components.pusher.versions import NoVersionError
+    from components.pusher.versions import withdraw as take_back
+
+    try:
+        taken, serving = take_back(folder, version)
+    except NoVersionError as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(f"version {taken} is taken back; {serving} serves")
+
+
+@main.command()
 @click.argument("name", default="")
 def config(name: str) -> None:
     """Print every key of the config; with NAME, that preset or YAML file, defaults filled in.

@@ -26,6 +26,7 @@ from components.evaluator.component import Evaluator
 from components.evaluator.size_buckets import CLOUD_SIZE
 from components.predicted_parts.bulk_inferrer import BulkInferrer
 from components.predicted_parts.component import PredictedParts
+from components.pusher.component import Pusher
 from components.segmentation_metrics import DIFFERENCE_HIGH, DIFFERENCE_LOW
 from components.segmentation_report.component import SegmentationReport
 from components.settings import ErrorThreshold, HeadlineThreshold, Threshold
@@ -185,7 +186,7 @@ def create_pipeline(
         custom_config={
             **recipe,
             **state,
-            "serving": config.serving.model_dump(mode="json"),
+            "serving": {"most_points": config.serving.most_points},
             "code_fingerprint": code_fingerprint("model.trainer"),
         },
     )
@@ -222,12 +223,13 @@ def create_pipeline(
     )
 
     # Gives a blessed model to the server.
-    pusher = tfx.components.Pusher(
+    pusher = Pusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         push_destination=tfx.proto.PushDestination(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=places.serving)
         ),
+        custom_config={"keep_versions": config.serving.keep_versions},
     )
 
     # Names the parts of the clouds that nobody labelled, where there are any.

@@ -1,0 +1,64 @@
+"""Many clouds in few requests, made by points and not by clouds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from serving.segmenter import Answer, Segmenter
+from serving.serving_error import ServingError
+
+
+def batches_by_points(sizes: Sequence[int], most_points: int) -> list[list[int]]:
+    """Deals clouds out to batches of similar sizes, so that little is padded.
+
+    Args:
+      sizes: each cloud's points.
+      most_points: the largest padded batch, clouds times the longest one's points; a cloud that is
+        larger by itself is alone in its batch.
+
+    Returns:
+      The clouds of each batch, as indices into sizes; smaller clouds first.
+    """
+    batches: list[list[int]] = []
+    # Rising sizes: the cloud looked at is always the longest of its batch.
+    for index in sorted(range(len(sizes)), key=lambda index: sizes[index]):
+        if batches and (len(batches[-1]) + 1) * sizes[index] <= most_points:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+def segment_in_batches(
+    segmenter: Segmenter, clouds: Sequence[np.ndarray], category: int | None, most_points: int
+) -> Iterator[tuple[int, Answer | ServingError]]:
+    """Asks for all clouds, each by itself where one of its batch cannot be answered.
+
+    Args:
+      segmenter: whom to ask.
+      clouds: float32 [n, 3] each.
+      category: see `Segmenter.segment`.
+      most_points: see `batches_by_points`.
+
+    Yields:
+      A cloud's index and its answer, or why it has none; in the order of answering.
+
+    Raises:
+      ServingError: none of the others would be answered either.
+    """
+    waiting = batches_by_points([len(cloud) for cloud in clouds], most_points)[::-1]
+    while waiting:
+        batch = waiting.pop()
+        try:
+            answers = segmenter.segment([clouds[index] for index in batch], category)
+        except ServingError as error:
+            if error.lasting:
+                raise
+            if len(batch) > 1:
+                waiting += [[index] for index in reversed(batch)]
+            else:
+                yield batch[0], error
+        else:
+            yield from zip(batch, answers, strict=True)

@@ -1,0 +1,111 @@
+"""Asks TensorFlow Serving over gRPC: PredictionService.Predict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from serving.padded_request import NUM_POINTS, SIGNATURE, answers_of, padded_inputs
+from serving.segmenter import Answer
+from serving.serving_error import ServingError, first_line
+
+# gRPC itself makes no more attempts than five.
+_ATTEMPTS = 5
+_MOST_BYTES = 2**31 - 1
+
+
+class GrpcClient:
+    """A `Segmenter` that asks a server, again after a pause where it is unavailable.
+
+    Args:
+      address: host:port of the server's gRPC, 8500 by TensorFlow Serving's default; not encrypted.
+      name: of the model, as the server calls it.
+      version: which of its versions; None: the one the server chooses.
+      timeout: seconds that a request may take, its repetitions included.
+      first_pause: seconds before the second attempt, at most; each later pause is twice as long.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        name: str,
+        version: int | None = None,
+        timeout: float = 60.0,
+        first_pause: float = 0.5,
+    ) -> None:
+        import grpc
+        from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+        self._address, self._name, self._version = address, name, version
+        self._timeout = timeout
+        retry = {
+            "maxAttempts": _ATTEMPTS,
+            "initialBackoff": f"{first_pause:.3f}s",
+            "maxBackoff": f"{first_pause * 8:.3f}s",
+            "backoffMultiplier": 2,
+            "retryableStatusCodes": ["UNAVAILABLE"],
+        }
+        service = {"service": "tensorflow.serving.PredictionService"}
+        config = {"methodConfig": [{"name": [service], "retryPolicy": retry}]}
+        options = [
+            ("grpc.service_config", json.dumps(config)),
+            # gRPC repeats no request that its buffer does not hold; by default that is 256 KiB.
+            ("grpc.per_rpc_retry_buffer_size", _MOST_BYTES),
+            ("grpc.max_send_message_length", _MOST_BYTES),
+            ("grpc.max_receive_message_length", _MOST_BYTES),
+        ]
+        self._channel = grpc.insecure_channel(address, options)
+        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._channel.close()
+
+    def segment(self, clouds: Sequence[np.ndarray], category: int | None) -> list[Answer]:
+        """See `Segmenter.segment`."""
+        import grpc
+        import tensorflow as tf
+        from tensorflow_serving.apis import predict_pb2
+
+        inputs = padded_inputs(clouds, category)
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = self._name
+        request.model_spec.signature_name = SIGNATURE
+        if self._version is not None:
+            request.model_spec.version.value = self._version
+        for name, value in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+        try:
+            response = self._stub.Predict(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            raise self._reason(error) from None
+        outputs = {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+        return answers_of(outputs, inputs[NUM_POINTS].tolist())
+
+    def _reason(self, error: Exception) -> ServingError:
+        """The sentence for what gRPC says."""
+        import grpc
+
+        assert isinstance(error, grpc.Call)
+        code, said = error.code(), first_line(error.details() or "")
+        if code == grpc.StatusCode.UNAVAILABLE:
+            return ServingError(
+                f"{self._address} is unavailable over gRPC ({said}); start the server, or give its "
+                "host and gRPC port.",
+                lasting=True,
+            )
+        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+            return ServingError(
+                f"{self._address} gave no answer within {self._timeout:g} s; allow more time or "
+                "send fewer points at once.",
+                lasting=True,
+            )
+        if code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNIMPLEMENTED):
+            return ServingError(
+                f"{self._address} does not serve the model {self._name} ({said}); give the name "
+                "and version that the server has.",
+                lasting=True,
+            )
+        return ServingError(f"{self._address} refused the request ({code.name}): {said}.")

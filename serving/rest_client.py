@@ -1,0 +1,139 @@
+"""Asks TensorFlow Serving over REST: POST /v1/models/<name>[/versions/<v>]:predict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from serving.padded_request import NUM_POINTS, SIGNATURE, answers_of, padded_inputs
+from serving.segmenter import Answer
+from serving.serving_error import ServingError, first_line
+
+_ATTEMPTS = 5
+_UNAVAILABLE = (429, 502, 503)
+
+
+class RestClient:
+    """A `Segmenter` that asks a server, again after a pause where it is unavailable.
+
+    It sends tensors as columns of JSON, several times as many bytes as gRPC; needs no TensorFlow.
+
+    Args:
+      address: host:port of the server's REST, 8501 by TensorFlow Serving's default; or an address
+        that begins with http:// or https://.
+      name: of the model, as the server calls it.
+      version: which of its versions; None: the one the server chooses.
+      timeout: seconds that an attempt may wait for the server.
+      first_pause: seconds that the pauses between attempts begin with; each is twice the last.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        name: str,
+        version: int | None = None,
+        timeout: float = 60.0,
+        first_pause: float = 0.5,
+    ) -> None:
+        import requests
+        from requests.adapters import HTTPAdapter
+        from urllib3.util import Retry
+
+        self._address, self._name = address, name
+        self._timeout = timeout
+        base = address if "://" in address else f"http://{address}"
+        of_version = "" if version is None else f"/versions/{version}"
+        self._url = f"{base.rstrip('/')}/v1/models/{quote(name, safe='')}{of_version}:predict"
+        retry = Retry(
+            total=_ATTEMPTS - 1,
+            read=0,
+            backoff_factor=first_pause,
+            status_forcelist=_UNAVAILABLE,
+            # The same request has the same answer: repeating it harms nothing.
+            allowed_methods=None,
+            raise_on_status=False,
+        )
+        self._session = requests.Session()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(max_retries=retry))
+
+    def close(self) -> None:
+        """Ends the connections."""
+        self._session.close()
+
+    def segment(self, clouds: Sequence[np.ndarray], category: int | None) -> list[Answer]:
+        """See `Segmenter.segment`."""
+        import requests
+
+        inputs = padded_inputs(clouds, category)
+        columns = {name: value.tolist() for name, value in inputs.items()}
+        body = json.dumps({"signature_name": SIGNATURE, "inputs": columns})
+        headers = {"Content-Type": "application/json"}
+        try:
+            response = self._session.post(
+                self._url, body.encode(), headers=headers, timeout=self._timeout
+            )
+        except requests.exceptions.Timeout:
+            raise ServingError(
+                f"{self._address} gave no answer within {self._timeout:g} s; allow more time or "
+                "send fewer points at once.",
+                lasting=True,
+            ) from None
+        except requests.exceptions.RequestException as error:
+            raise ServingError(
+                f"{self._address} is unavailable over REST ({_cause(error)}); start the server, or "
+                "give its host and REST port.",
+                lasting=True,
+            ) from None
+        if response.status_code != requests.codes.ok:
+            raise self._reason(response)
+        try:
+            outputs = response.json()["outputs"]
+            named = {name: np.asarray(value) for name, value in outputs.items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ServingError(
+                f"{self._address} answered with something else than the outputs of {SIGNATURE}; "
+                "give the REST port of TensorFlow Serving.",
+                lasting=True,
+            ) from None
+        return answers_of(named, inputs[NUM_POINTS].tolist())
+
+    def _reason(self, response: Any) -> ServingError:
+        """The sentence for an answer that is none."""
+        try:
+            said = first_line(str(response.json()["error"]))
+        except (ValueError, KeyError, TypeError):
+            said = first_line(response.reason or "")
+        status = response.status_code
+        if status in _UNAVAILABLE:
+            return ServingError(
+                f"{self._address} is unavailable (status {status}: {said}); try again later.",
+                lasting=True,
+            )
+        if status in (404, 405):
+            return ServingError(
+                f"{self._address} does not serve the model {self._name} (status {status}: {said}); "
+                "give the name and version that the server has.",
+                lasting=True,
+            )
+        return ServingError(f"{self._address} refused the request (status {status}): {said}.")
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason of an error of requests, such as "Connection refused"."""
+    found = error
+    while True:
+        inner = getattr(found, "reason", None) or next(
+            (argument for argument in found.args if isinstance(argument, BaseException)), None
+        )
+        if not isinstance(inner, BaseException):
+            break
+        found = inner
+    text = str(getattr(found, "strerror", None) or found)
+    return first_line(
+        text.rsplit(">: ", 1)[-1].removeprefix("Failed to establish a new connection: ")
+    )

@@ -1,0 +1,88 @@
+"""Segmented clouds as files, one format a function; a file is written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from schema.cloud_picture import draw_cloud
+from schema.labelled_cloud_files import labels_file, ply_file
+from serving.segmented_cloud import SegmentedCloud
+
+CSV_COLUMNS = ("x", "y", "z", "part", "part_name", "probability")
+_PICTURE_SCALE = 2.0
+
+
+def seg_file(cloud: SegmentedCloud) -> bytes:
+    """The parts as text: an integer a line, -1 without an answer."""
+    return labels_file(cloud.part)
+
+
+def csv_file(cloud: SegmentedCloud) -> bytes:
+    """A table with the columns CSV_COLUMNS; the probability is that of the named part."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    names = {part: cloud.part_name(part) for part in np.unique(cloud.part).tolist()}
+    for (x, y, z), part, sure in zip(
+        cloud.points.tolist(), cloud.part.tolist(), cloud.certainty.tolist(), strict=True
+    ):
+        # Nine digits bring every float32 back as it was.
+        writer.writerow(
+            (f"{x:.9g}", f"{y:.9g}", f"{z:.9g}", part, names[part], f"{sure:.6f}")
+        )  # fmt: skip
+    return text.getvalue().encode()
+
+
+def npz_file(cloud: SegmentedCloud) -> bytes:
+    """Arrays: points, part, probability as in SegmentedCloud; part_names and category as text."""
+    file = io.BytesIO()
+    np.savez(
+        file,
+        points=cloud.points,
+        part=cloud.part,
+        probability=cloud.probability,
+        part_names=np.array(cloud.category.parts, np.str_),
+        category=np.array(cloud.category.name, np.str_),
+    )
+    return file.getvalue()
+
+
+def coloured_ply_file(cloud: SegmentedCloud) -> bytes:
+    """A PLY in the parts' colours; see `schema.labelled_cloud_files.ply_file`."""
+    return ply_file(cloud.points, cloud.part, cloud.category)
+
+
+def png_file(cloud: SegmentedCloud) -> bytes:
+    """A picture in the parts' colours, 960 by 640 pixels on a transparent ground."""
+    return draw_cloud(cloud.points, cloud.part, cloud.category.colours, _PICTURE_SCALE)
+
+
+# What makes a cloud's file, by its ending without the dot.
+FILE_FORMATS: dict[str, Callable[[SegmentedCloud], bytes]] = {
+    "seg": seg_file,
+    "csv": csv_file,
+    "npz": npz_file,
+    "ply": coloured_ply_file,
+    "png": png_file,
+}
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file that is there with all its content, or not at all, or still the old one.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

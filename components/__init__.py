@@ -4,6 +4,7 @@ cloud_validator/          Examples, anomalies -> sound Examples, quarantine
 data_inspection/          any source of clouds -> tables and an HTML page, before a run (no TFX)
 data_report/              statistics, anomalies, drift, skew -> one HTML page on the data
 evaluator/                test Examples, model, blessed model -> metrics, verdict, blessing
+model_server_probe/       exported model, test clouds -> would a server answer? InfraBlessing
 predicted_parts/          inference results -> each unlabelled cloud's parts as files and Examples
 pusher/                   blessed model -> a numbered version in the serving folder
 segmentation_report/      evaluation, model, test Examples -> one HTML page that a person reads

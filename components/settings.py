@@ -69,6 +69,21 @@ class ValidationSettings(Settings):
     )
 
 
+class ProbeSettings(Settings):
+    """What ModelServerProbe asks of the exported model before it is pushed."""
+
+    clouds: int = Field(8, ge=1, description="Test clouds to make requests of.")
+    most_seconds: float | None = Field(
+        None, gt=0, description="Longest answer to one cloud, the model being warm; null: any."
+    )
+    most_mebibytes: float | None = Field(
+        None, gt=0, description="Most memory of the process that answers, in MiB; null: any."
+    )
+    most_seconds_to_load: float = Field(
+        600, gt=0, description="After so long the process counts as hung."
+    )
+
+
 class Threshold(Settings):
     """What one metric must reach; a bound that is null does not count."""
 

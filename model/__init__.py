@@ -20,6 +20,7 @@ chart_frame.py     what all charts on our pages have in common
 signatures.py      what the exported SavedModel offers
 request_checks.py  ... and what it refuses
 warm_up.py         requests that a server answers before the first real one
+trained_network.py the network as trained, beside the SavedModel
 run_arguments.py   what TFX hands to the two functions below
 search_space.py    what the Tuner may change of the config
 tuner.py           `tuner_fn`: what TFX's Tuner calls; short trainings, the best recipe

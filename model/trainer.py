@@ -6,13 +6,13 @@ import os
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from model.devices import is_chief, training_strategy
 from model.run_arguments import chosen_recipe, read_splits
 from model.settings import ServingSettings
 from model.signatures import export
+from model.trained_network import save_trained_network, weights_path
 from model.training import identity, train
 from model.training_error import TrainingError
 from model.training_state import TrainingState
@@ -61,24 +61,9 @@ def run_fn(fn_args: Any) -> None:
             return
         serving = ServingSettings.model_validate(fn_args.custom_config.get("serving", {}))
         export(network, categories, fn_args.serving_model_dir, serving)
-        _save_weights(network, weights_path(fn_args.serving_model_dir), folder)
+        save_trained_network(network, fn_args.serving_model_dir)
     if state is not None:
         state.remove()
-
-
-def weights_path(serving_model_dir: str) -> str:
-    """Where a model's weights lie, for the next training to start from: beside the SavedModel.
-
-    Keras cannot load weights from a SavedModel, and what is served has batch norm folded away.
-    """
-    return os.path.join(os.path.dirname(serving_model_dir.rstrip("/")), "network.weights.h5")
-
-
-def _save_weights(network: keras.Model, path: str, folder: str) -> None:
-    """Keras writes files of this machine only."""
-    local = os.path.join(folder, "new.weights.h5")
-    network.save_weights(local)
-    tf.io.gfile.copy(local, path, overwrite=True)
 
 
 def _local_copy(path: str, folder: str) -> str:

@@ -274,6 +274,126 @@ def withdraw(folder: str, version: int | None) -> None:
     click.echo(f"version {taken} is taken back; {serving} serves")
 
 
+def _formats(
+    context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The formats asked for, each once; they come one an option, or several with commas."""
+    from pipeline.segment import FORMATS
+
+    formats = tuple(dict.fromkeys(form for words in given for form in words.split(",")))
+    for form in formats:
+        if form not in FORMATS:
+            raise click.BadParameter(f"{form!r} is none of {', '.join(FORMATS)}.")
+    return formats
+
+
+@main.command()
+@click.argument("clouds", nargs=-1, required=True, metavar="CLOUD...")
+@click.option("--model", metavar="FOLDER", help="An exported model, loaded here.")
+@click.option("--server", metavar="HOST:PORT", help="A TensorFlow Serving server, asked by gRPC.")
+@click.option("--rest", is_flag=True, help="Ask the server by REST; PORT is then that of REST.")
+@click.option(
+    "--name", default="pointnet_parts", show_default=True, help="The server's name of the model."
+)
+@click.option(
+    "--version", type=click.IntRange(1), help="The server's version; default: its choice."
+)
+@click.option("--parts", default="", help="The parts.json of the server's model; else numbers.")
+@click.option("--category", default="", help="What the clouds are; for a model of several.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    default=("ply", "csv"),
+    show_default=True,
+    callback=_formats,
+    metavar="FORMAT",
+    help="seg, csv, npz, ply, png or html; again, or with commas, for more.",
+)
+@click.option("--output", default="segmented", show_default=True, help="The folder to write.")
+@click.option(
+    "--batch-points",
+    type=click.IntRange(1),
+    default=65_536,
+    show_default=True,
+    help="Points of a request, padding included; a larger cloud goes alone.",
+)
+@click.option(
+    "--mesh-points",
+    type=click.IntRange(1),
+    default=4096,
+    show_default=True,
+    help="Points drawn from the faces of a mesh.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds that a server may take to answer.",
+)
+def segment(
+    clouds: tuple[str, ...],
+    model: str | None,
+    server: str | None,
+    rest: bool,
+    name: str,
+    version: int | None,
+    parts: str,
+    category: str,
+    formats: tuple[str, ...],
+    output: str,
+    batch_points: int,
+    mesh_points: int,
+    timeout: float,
+) -> None:
+    """Name the part of every point of your own clouds, by a model or by a server that has one.
+
+    CLOUD is a file (.ply .npy .npz .pts .csv .txt .xyz, or a mesh: .off .obj), a folder of such
+    files, or - for lines of x y z on standard input. Labels in them are not looked at.
+
+    \b
+      pointnet-parts segment plane.pts --model out/serving_model/pointnet_parts
+      pointnet-parts segment scans/ chair.obj --model models/all --category Chair
+      pointnet-parts segment scans/ --model models/planes --format ply,html --output named
+      pointnet-parts segment plane.ply --server localhost:8500
+        --parts out/serving_model/pointnet_parts/1/assets/parts.json
+      pointnet-parts segment plane.ply --server localhost:8501 --rest --format seg
+      my-scanner | pointnet-parts segment - --model models/planes
+
+    \b
+    Written for each cloud, every point in its order:
+      ply   x y z, the part's colour, the part as a number
+      csv   x, y, z, part, part_name, probability
+      seg   the part as a number a line; -1: no answer
+      npz   NumPy: points, part, probability of every class, part_names, category
+      png   a picture
+      html  one page of all clouds, which turn when dragged: OUTPUT/segmented.html
+
+    OUTPUT/clouds.tsv lists the clouds with the mean probability of their parts: look at the least
+    sure first. Of what stands in OUTPUT only files that this command made are replaced.
+
+    Exit status: 0 all clouds done; 1 some failed, each with its reason; 2 nothing could be done;
+    130 interrupted.
+    """  # noqa: D301 - the \b is for click: it leaves the examples' lines as they are
+    from pathlib import Path
+
+    from pipeline.segment import load_model, reach_server, segment_clouds
+
+    if (model is None) == (server is None):
+        raise click.UsageError("give either --model FOLDER or --server HOST:PORT.")
+    if model is not None:
+        click.echo("Loading TensorFlow and the model ...", err=True)
+        asked = load_model(model, category)
+    else:
+        from serving.grpc_client import GrpcClient
+        from serving.rest_client import RestClient
+
+        client = (RestClient if rest else GrpcClient)(str(server), name, version, timeout)
+        asked = reach_server(client, str(server), parts, category)
+    sys.exit(segment_clouds(clouds, asked, formats, Path(output), batch_points, mesh_points))
+
+
 @main.command()
 @click.argument("name", default="")
 def config(name: str) -> None:

@@ -12,7 +12,7 @@ import pydantic
 import yaml
 from pydantic import Field
 
-from components.settings import EvaluationSettings, ValidationSettings
+from components.settings import EvaluationSettings, ProbeSettings, ValidationSettings
 from model.settings import NetworkSettings, ServingSettings, TrainingSettings, TuningSettings
 from preprocessing.settings import DataSettings, Settings, TransformSettings
 
@@ -60,6 +60,15 @@ class PipelineConfig(Settings):
     )
     evaluation: EvaluationSettings = Field(
         EvaluationSettings(), description="What a model must reach to be blessed."
+    )
+    infra_validation: Literal["auto", "docker", "probe", "none"] = Field(
+        "auto",
+        description="What sees to it that a server can serve the model before it is pushed: "
+        "TFX's InfraValidator with TensorFlow Serving's image (docker), ModelServerProbe without "
+        "Docker (probe), or whichever this machine has (auto).",
+    )
+    probe: ProbeSettings = Field(
+        ProbeSettings(), description="What ModelServerProbe asks of the exported model."
     )
     serving: ServingSettings = Field(
         ServingSettings(), description="What the exported model answers."

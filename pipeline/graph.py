@@ -24,6 +24,7 @@ from components.data_report.component import DataReport
 from components.distribution_limits import DRIFT_PAIRS, SKEW_PAIRS, distribution_config
 from components.evaluator.component import Evaluator
 from components.evaluator.size_buckets import CLOUD_SIZE
+from components.model_server_probe.component import ModelServerProbe
 from components.predicted_parts.bulk_inferrer import BulkInferrer
 from components.predicted_parts.component import PredictedParts
 from components.pusher.component import Pusher
@@ -58,6 +59,7 @@ class Places:
       data: which shapes these are, in a sentence for the report.
       training_state: where an unfinished training is kept, to be taken up by the next run; None:
         it starts anew.
+      docker: whether a Docker daemon answers where the pipeline runs.
       schema_file: schema.pbtxt, as the machine that runs ImportSchemaGen sees it.
     """
 
@@ -70,6 +72,7 @@ class Places:
     unlabelled: int = 0
     data: str = ""
     training_state: str | None = None
+    docker: bool = False
     schema_file: str = SCHEMA_FILE
 
 
@@ -222,10 +225,14 @@ def create_pipeline(
         code_fingerprint=code_fingerprint("components.segmentation_report.executor"),
     )
 
+    # Sees to it that a server can answer with it.
+    infra_nodes, infra_blessing = _infra_nodes(config, places, trainer, sound_examples)
+
     # Gives a blessed model to the server.
     pusher = Pusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=infra_blessing,
         push_destination=tfx.proto.PushDestination(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=places.serving)
         ),
@@ -251,6 +258,7 @@ def create_pipeline(
         baseline,
         evaluator,
         report,
+        *infra_nodes,
         pusher,
         *prediction_nodes,
     ]
@@ -350,6 +358,43 @@ def _prediction_nodes(
         code_fingerprint=code_fingerprint("components.predicted_parts.executor"),
     )
     return [example_gen, inferrer, predicted]
+
+
+def _infra_nodes(
+    config: PipelineConfig, places: Places, trainer: BaseNode, examples: tfx.types.BaseChannel
+) -> tuple[list[BaseNode], tfx.types.BaseChannel | None]:
+    """The node that asks the exported model as a server would, and its blessing."""
+    kind = config.infra_validation
+    if kind == "auto":
+        kind = "docker" if places.docker else "probe"
+    if kind == "none":
+        return [], None
+    node: BaseNode
+    if kind == "docker":
+        node = tfx.components.InfraValidator(
+            model=trainer.outputs["model"],
+            examples=examples,
+            serving_spec=tfx.proto.ServingSpec(
+                tensorflow_serving=tfx.proto.TensorFlowServing(tags=["latest"]),
+                local_docker=tfx.proto.LocalDockerConfig(),
+            ),
+            request_spec=tfx.proto.RequestSpec(
+                tensorflow_serving=tfx.proto.TensorFlowServingRequestSpec(
+                    signature_names=["serve_examples"]
+                ),
+                split_name="test",
+                num_examples=config.probe.clouds,
+            ),
+        )
+    else:
+        node = ModelServerProbe(
+            model=trainer.outputs["model"],
+            examples=examples,
+            settings=config.probe,
+            categories=places.categories,
+            code_fingerprint=code_fingerprint("components.model_server_probe.executor"),
+        )
+    return [node], node.outputs["blessing"]
 
 
 def _warm_start_nodes(

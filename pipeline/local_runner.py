@@ -265,6 +265,25 @@ def _convert(folder: OutputFolder, config: PipelineConfig, data: str, console: C
     return manifest
 
 
+def _docker(config: PipelineConfig) -> bool:
+    """Whether Docker is there, as far as the config wants to know.
+
+    Raises:
+      ConfigError: it is not, and the config does not go without.
+    """
+    from components.model_server_probe.docker import docker_answers
+
+    if config.infra_validation in ("probe", "none"):
+        return False
+    answers = docker_answers()
+    if config.infra_validation == "docker" and not answers:
+        raise ConfigError(
+            "infra_validation is docker, and no Docker daemon answers here (`docker info` fails). "
+            "Start it, or set infra_validation to auto or probe."
+        )
+    return answers
+
+
 def _places(
     folder: OutputFolder, config: PipelineConfig, manifest: Manifest, described: str
 ) -> Places:
@@ -279,6 +298,7 @@ def _places(
         test_parts=manifest.parts_in("test"),
         unlabelled=manifest.shapes(UNLABELLED),
         data=described,
+        docker=_docker(config),
         training_state=str(folder.training_state),
     )
 

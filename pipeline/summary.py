@@ -16,6 +16,7 @@ from tfx.types import standard_artifacts
 from components.data_report.executor import FINDINGS_FILE
 from components.evaluator.metrics import BASELINE, CANDIDATE, overall_metrics
 from components.evaluator.verdict import read_verdict
+from components.model_server_probe.executor import read_reasons
 from components.predicted_parts.component import PredictedPartsFiles
 from schema.categories import Category, part_names
 
@@ -91,7 +92,7 @@ def outcome_of_last_run(metadata_file: Path, pipeline_name: str) -> Outcome:
 
     return Outcome(
         blessed=verdict.blessed and version is not None,
-        reasons=tuple(verdict.reasons),
+        reasons=(*(() if verdict.blessed else verdict.reasons), *_servers_reasons(artifacts)),
         against=verdict.baseline,
         metrics=overall_metrics(evaluation.uri, CANDIDATE),
         baseline=overall_metrics(evaluation.uri, BASELINE),
@@ -101,6 +102,15 @@ def outcome_of_last_run(metadata_file: Path, pipeline_name: str) -> Outcome:
         trials=folder(standard_artifacts.TunerResults.TYPE_NAME),
         predicted=folder(PredictedPartsFiles.TYPE_NAME),
     )
+
+
+def _servers_reasons(artifacts: dict[str, Any]) -> list[str]:
+    """Why a server would not answer with the model; none where it would, or was not asked."""
+    infra = artifacts.get(standard_artifacts.InfraBlessing.TYPE_NAME)
+    if infra is None or infra.custom_properties["blessed"].int_value == 1:
+        return []
+    reasons = read_reasons(infra.uri) or [f"see the log, and what lies in {infra.uri}"]
+    return [f"a model server would not answer: {reason}" for reason in reasons]
 
 
 def _artifacts_of_last_run(store: Any, pipeline_name: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ COMPONENTS = {
     "Trainer",
     "Evaluator",
     "SegmentationReport",
+    "ModelServerProbe",
     "Pusher",
 }
 REPOSITORY = Path(__file__).parents[2]
@@ -92,7 +93,13 @@ def test_a_changed_recipe_reruns_training_and_what_follows_it_and_nothing_else(h
     status, screen, _, versions = history["longer"]
     assert status == 0, screen
     ran, cached = difference(history, "longer", "repeated")
-    assert ran == {"Trainer", "Evaluator", "SegmentationReport", "Pusher"}
+    assert ran == {
+        "Trainer",
+        "Evaluator",
+        "SegmentationReport",
+        "ModelServerProbe",
+        "Pusher",
+    }
     assert cached == COMPONENTS - ran
     assert len(versions) == 2
     assert "held against the blessed model before it" in screen

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from model import trainer
 from model.network import build_network
-from model.trainer import run_fn, weights_path
+from model.trained_network import weights_path
+from model.trainer import run_fn
 from model.training_error import TrainingError
 from tests.model.tiny_training import PLAIN, ROCKET, SETTINGS, made
 
@@ -88,7 +89,9 @@ def test_the_model_its_weights_and_no_state_are_left(arguments, given):
 @pytest.fixture
 def no_export(monkeypatch):
     """Leaves out what takes seconds; the folder is there all the same."""
-    monkeypatch.setattr(trainer, "export", lambda network, categories, path: os.makedirs(path))
+    monkeypatch.setattr(
+        trainer, "export", lambda network, categories, path, settings: os.makedirs(path)
+    )
 
 
 @pytest.mark.usefixtures("no_export")

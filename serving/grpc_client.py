@@ -92,8 +92,8 @@ class GrpcClient:
         code, said = error.code(), first_line(error.details() or "")
         if code == grpc.StatusCode.UNAVAILABLE:
             return ServingError(
-                f"{self._address} is unavailable over gRPC ({said}); start the server, or give its "
-                "host and gRPC port.",
+                f"{self._address} is unavailable over gRPC ({_innermost(said)}); start the "
+                "server, or give its host and gRPC port.",
                 lasting=True,
             )
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -109,3 +109,8 @@ class GrpcClient:
                 lasting=True,
             )
         return ServingError(f"{self._address} refused the request ({code.name}): {said}.")
+
+
+def _innermost(said: str) -> str:
+    """What comes last in gRPC's account of how it could not connect."""
+    return said.rsplit("last error: ", 1)[-1].removeprefix("UNKNOWN: ")

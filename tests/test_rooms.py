@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "preprocessing": {"schema"},
     "model": {"schema", "preprocessing"},
     "components": {"schema", "preprocessing", "model"},
-    "pipeline": {"schema", "preprocessing", "model", "components"},
+    "pipeline": {"schema", "preprocessing", "model", "components", "serving"},
     "serving": {"schema"},
 }
 NO_ROOM = {"tests", "bench", "deploy", "requirements"}

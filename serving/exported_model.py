@@ -10,7 +10,7 @@ import numpy as np
 from schema.record import CATEGORY
 from serving.padded_request import NUM_POINTS, SIGNATURE, answers_of, padded_inputs
 from serving.segmenter import Answer
-from serving.serving_error import ServingError, first_line
+from serving.serving_error import ServingError, reason_in
 
 _GRAPH_FILE = "saved_model.pb"
 
@@ -53,7 +53,7 @@ class ExportedModel:
         except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
             raise ServingError(
                 f"{folder}: it cannot be loaded as a model with the signature {SIGNATURE} "
-                f"({first_line(str(error))}); give a model that this pipeline exported.",
+                f"({reason_in(str(error))}); give a model that this pipeline exported.",
                 lasting=True,
             ) from None
         self._takes_category = CATEGORY in self._answer.structured_input_signature[1]
@@ -69,7 +69,7 @@ class ExportedModel:
         try:
             outputs = self._answer(**{name: tf.constant(value) for name, value in inputs.items()})
         except tf.errors.OpError as error:
-            said = first_line(error.message)
+            said = reason_in(error.message)
             raise ServingError(f"the model did not answer: {said}.") from None
         named = {name: value.numpy() for name, value in outputs.items()}
         return answers_of(named, inputs[NUM_POINTS].tolist())

@@ -9,7 +9,7 @@ import numpy as np
 
 from serving.padded_request import NUM_POINTS, SIGNATURE, answers_of, padded_inputs
 from serving.segmenter import Answer
-from serving.serving_error import ServingError, first_line
+from serving.serving_error import ServingError, reason_in
 
 # gRPC itself makes no more attempts than five.
 _ATTEMPTS = 5
@@ -89,7 +89,7 @@ class GrpcClient:
         import grpc
 
         assert isinstance(error, grpc.Call)
-        code, said = error.code(), first_line(error.details() or "")
+        code, said = error.code(), reason_in(error.details() or "")
         if code == grpc.StatusCode.UNAVAILABLE:
             return ServingError(
                 f"{self._address} is unavailable over gRPC ({_innermost(said)}); start the "

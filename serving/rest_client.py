@@ -11,7 +11,7 @@ import numpy as np
 
 from serving.padded_request import NUM_POINTS, SIGNATURE, answers_of, padded_inputs
 from serving.segmenter import Answer
-from serving.serving_error import ServingError, first_line
+from serving.serving_error import ServingError, reason_in
 
 _ATTEMPTS = 5
 _UNAVAILABLE = (429, 502, 503)
@@ -50,7 +50,8 @@ class RestClient:
         self._url = f"{base.rstrip('/')}/v1/models/{quote(name, safe='')}{of_version}:predict"
         retry = Retry(
             total=_ATTEMPTS - 1,
-            read=0,
+            # What a server has begun to answer, it would be as slow to answer again.
+            read=False,
             backoff_factor=first_pause,
             status_forcelist=_UNAVAILABLE,
             # The same request has the same answer: repeating it harms nothing.
@@ -105,9 +106,9 @@ class RestClient:
     def _reason(self, response: Any) -> ServingError:
         """The sentence for an answer that is none."""
         try:
-            said = first_line(str(response.json()["error"]))
+            said = reason_in(str(response.json()["error"]))
         except (ValueError, KeyError, TypeError):
-            said = first_line(response.reason or "")
+            said = reason_in(response.reason or "")
         status = response.status_code
         if status in _UNAVAILABLE:
             return ServingError(
@@ -134,6 +135,6 @@ def _cause(error: BaseException) -> str:
             break
         found = inner
     text = str(getattr(found, "strerror", None) or found)
-    return first_line(
+    return reason_in(
         text.rsplit(">: ", 1)[-1].removeprefix("Failed to establish a new connection: ")
     )

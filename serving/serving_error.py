@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 _LONGEST = 400
+_ASSERTION = "assertion failed: "
 
 
 class ServingError(Exception):
@@ -20,7 +23,12 @@ class ServingError(Exception):
         return ServingError, (str(self), self.lasting)
 
 
-def first_line(message: str) -> str:
-    """What a runtime says went wrong, without the trace of operations behind it."""
+def reason_in(message: str) -> str:
+    """What a runtime says went wrong, on one line, without the trace of operations around it."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
+    for line in lines:
+        # What the model itself refuses: TensorFlow puts brackets around each piece of a sentence.
+        if _ASSERTION in line:
+            lines = [re.sub(r"^\[(.*?)\]", r"\1", line.split(_ASSERTION, 1)[1])]
+            break
     return (lines[0] if lines else "no reason given")[:_LONGEST].rstrip(".")

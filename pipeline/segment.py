@@ -40,7 +40,7 @@ class Model:
 
     Attributes:
       segmenter: an exported model or a server.
-      title: what a person calls it.
+      title: its folder or address.
       index: the asked category's index, None for a model of one category.
       category: whose parts are named; None where nobody said, and parts are numbered.
       classes: how many classes the model should have; None where nobody said.

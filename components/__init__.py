@@ -7,6 +7,7 @@ evaluator/                test Examples, model, blessed model -> metrics, verdic
 model_server_probe/       exported model, test clouds -> would a server answer? InfraBlessing
 predicted_parts/          inference results -> each unlabelled cloud's parts as files and Examples
 pusher/                   blessed model -> a numbered version in the serving folder
+segmented_page/           clouds whose parts a model named -> one HTML page (no TFX)
 segmentation_report/      evaluation, model, test Examples -> one HTML page that a person reads
 segmentation_metrics.py   part-segmentation metrics for TFMA
 anomalies.py              what TFX's validators found, in sentences

@@ -1,12 +1,18 @@
 """The pipeline: its config, its graph, and one runner a place.
 
 config.py        `PipelineConfig`: every setting, typed, checked and printed
-presets/         demo, few_shapes, airplane, all, keras_example: configs by name
+presets/         demo, few_shapes, airplane, light, all, paper, keras_example: configs by name
 graph.py         `create_pipeline`: the one graph, for every runner
 fingerprint.py   a hash of the code that a component runs, so that caching sees code changes
 execution.py     runs a pipeline with TFX's local engine
 logs.py          sends the libraries' logs to a file
 local_runner.py  runs the graph on this machine; `make run` and `tfx run` both come here
+predictions.py   copies the parts of unlabelled clouds to where a person looks
+baseline.py      which blessed model a new one is measured against
+previous_statistics.py  the statistics of the last run with other data
+evaluation.py    measures exported models outside a pipeline: `evaluate`, `compare`
+segment.py       names the parts of one's own clouds: `segment`, with clouds_to_segment.py, which
+                 reads them, and segmented_folder.py, which writes
 summary.py       what a person reads at the end of a run
 cli.py           the command `pointnet-parts`
 """

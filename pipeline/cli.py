@@ -23,10 +23,11 @@ class _Command(click.Group):
     def invoke(self, context: click.Context) -> object:
         from pipeline.config import ConfigError
         from preprocessing.findings import BadInput
+        from serving.serving_error import ServingError
 
         try:
             return super().invoke(context)
-        except (ConfigError, BadInput) as error:
+        except (ConfigError, BadInput, ServingError) as error:
             click.echo(f"{PROGRAM}: {error}", err=True)
             sys.exit(local_runner.CANNOT_START)
         except (KeyboardInterrupt, click.Abort):

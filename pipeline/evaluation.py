@@ -30,7 +30,7 @@ from components.evaluator.verdict import Verdict
 from components.segmentation_metrics import DIFFERENCE_HIGH, DIFFERENCE_LOW
 from components.segmentation_report.executor import ReportSources, write_report
 from components.settings import EvaluationSettings, HeadlineThreshold, Threshold
-from model.signatures import EVALUATE_SIGNATURE, PARTS_ASSET
+from model.signatures import PARTS_ASSET
 from pipeline.config import ConfigError, PipelineConfig, to_yaml
 from pipeline.graph import Places, evaluation_config
 from pipeline.logs import logs_to_file
@@ -38,6 +38,8 @@ from preprocessing.findings import BadInput
 from preprocessing.settings import DataSettings
 from schema.categories import Category, part_names
 from schema.record import SPLITS, UNANNOTATED, CloudRecord
+from serving.exported_model import exported_folder
+from serving.parts_table import read_parts
 
 ALL_SPLITS = "all"
 METRICS_FILE = "metrics.json"
@@ -112,11 +114,12 @@ def evaluate_model(
       The verdict; without bounds it says nothing.
 
     Raises:
-      BadInput: model or data cannot be used.
+      ServingError: a model cannot be used.
+      BadInput: the data cannot be used, or the models name different parts.
       ConfigError: the output folder is not empty, or the config names parts that are not there.
     """
-    folders = [model_folder(name) for name in (model, baseline) if name]
-    tables = [categories_of(folder) for folder in folders]
+    folders = [exported_folder(Path(name).expanduser()) for name in (model, baseline) if name]
+    tables = [read_parts(folder / "assets" / PARTS_ASSET) for folder in folders]
     _refuse_other_parts(folders, tables)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigError(f"{output} is there already and not empty; give another --output.")
@@ -164,45 +167,6 @@ def evaluate_model(
     for name, path in (("page", REPORT_FILE), ("numbers", METRICS_FILE)):
         console.print(f"{name + ':':<9}{output / path}", markup=False, highlight=False)
     return verdict
-
-
-def model_folder(name: str) -> Path:
-    """The folder of a SavedModel: itself, its last numbered version, or a Trainer's Format-Serving.
-
-    Raises:
-      BadInput: there is none.
-    """
-    path = Path(name).expanduser()
-    versions = [
-        found for found in (path.iterdir() if path.is_dir() else ()) if found.name.isdigit()
-    ]
-    newest = max(versions, key=lambda found: int(found.name), default=path)
-    for folder in (path, newest, path / "Format-Serving"):
-        if (folder / "saved_model.pb").is_file():
-            return folder
-    raise BadInput(
-        "no_model",
-        f"{name}: no SavedModel (saved_model.pb) in it, and none in a numbered version below it. "
-        "Give the folder of a pushed or trained model.",
-    )
-
-
-def categories_of(folder: Path) -> tuple[Category, ...]:
-    """The categories that an exported model knows.
-
-    Raises:
-      BadInput: it does not say, or it was not exported by this pipeline.
-    """
-    path = folder / "assets" / PARTS_ASSET
-    try:
-        about = json.loads(path.read_text("utf-8"))
-        return tuple(Category.from_json(value) for value in about["categories"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(
-            "no_parts",
-            f"{path}: it should name the model's parts ({error}). Give a model that this pipeline "
-            f"exported; others lack it, and the signature {EVALUATE_SIGNATURE}.",
-        ) from None
 
 
 def _refuse_other_parts(folders: list[Path], tables: list[tuple[Category, ...]]) -> None:

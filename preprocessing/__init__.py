@@ -8,6 +8,7 @@ benchmark.py        reads the part benchmark's two text layouts                -
 benchmark_hdf5.py   reads its HDF5 form                                        -> CloudRecord
 own_clouds.py       reads the user's PLY, NumPy and text files, named in a clouds.yaml
 cloud_files.py      parses one such file, by its ending
+mesh_files.py       parses OFF and OBJ meshes, and draws points from their faces
 number_table.py     parses tables of numbers, and says which line is wrong
 demo_shapes.py      makes labelled shapes up, in the PartAnnotation layout
 convert.py          Beam: read, split, write  -> TFRecord train/ val/ test/ + manifest.json

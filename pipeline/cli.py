@@ -294,11 +294,18 @@ def _formats(
 @click.option("--server", metavar="HOST:PORT", help="A TensorFlow Serving server, asked by gRPC.")
 @click.option("--rest", is_flag=True, help="Ask the server by REST; PORT is then that of REST.")
 @click.option(
+    "--certificate",
+    metavar="FILE",
+    help="Ask by TLS, and believe the server by this PEM file; https:// before HOST: by the "
+    "authorities known here.",
+)
+@click.option(
     "--name", default="pointnet_parts", show_default=True, help="The server's name of the model."
 )
 @click.option(
     "--version", type=click.IntRange(1), help="The server's version; default: its choice."
 )
+@click.option("--label", default="", help="The server's label of a version, such as stable.")
 @click.option("--parts", default="", help="The parts.json of the server's model; else numbers.")
 @click.option("--category", default="", help="What the clouds are; for a model of several.")
 @click.option(
@@ -338,8 +345,10 @@ def segment(
     model: str | None,
     server: str | None,
     rest: bool,
+    certificate: str | None,
     name: str,
     version: int | None,
+    label: str,
     parts: str,
     category: str,
     formats: tuple[str, ...],
@@ -383,6 +392,10 @@ def segment(
 
     if (model is None) == (server is None):
         raise click.UsageError("give either --model FOLDER or --server HOST:PORT.")
+    if version is not None and label:
+        raise click.UsageError("give either --version or --label.")
+    if model is not None and (certificate or label):
+        raise click.UsageError("--certificate and --label are for --server.")
     if model is not None:
         click.echo("Loading TensorFlow and the model ...", err=True)
         asked = load_model(model, category)
@@ -390,7 +403,10 @@ def segment(
         from serving.grpc_client import GrpcClient
         from serving.rest_client import RestClient
 
-        client = (RestClient if rest else GrpcClient)(str(server), name, version, timeout)
+        roots = None if certificate is None else Path(certificate).expanduser()
+        client = (RestClient if rest else GrpcClient)(
+            str(server), name, version, timeout, label=label, certificate=roots
+        )
         asked = reach_server(client, str(server), parts, category)
     sys.exit(segment_clouds(clouds, asked, formats, Path(output), batch_points, mesh_points))
 

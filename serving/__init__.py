@@ -6,6 +6,7 @@ segmenter.py         the protocol: clouds -> each point's part and probabilities
 exported_model.py    ... by a SavedModel in this process
 grpc_client.py       ... by TensorFlow Serving's gRPC
 rest_client.py       ... by its REST
+certificates.py      whom an encrypted connection believes
 padded_request.py    a request of clouds of different sizes, and its answer
 batches.py           which clouds go together
 parts_table.py       the parts that a model knows

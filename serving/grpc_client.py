@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from serving.certificates import not_believed, read_certificates
 from serving.padded_request import NUM_POINTS, SIGNATURE, answers_of, padded_inputs
 from serving.segmenter import Answer
 from serving.serving_error import ServingError, reason_in
@@ -14,17 +17,26 @@ from serving.serving_error import ServingError, reason_in
 # gRPC itself makes no more attempts than five.
 _ATTEMPTS = 5
 _MOST_BYTES = 2**31 - 1
+_TLS = "https://"
+# How gRPC says that it does not believe a certificate, or not for this host.
+_UNTRUSTED = re.compile("peer name|handshake failed|certificate.verify.failed", re.IGNORECASE)
 
 
 class GrpcClient:
     """A `Segmenter` that asks a server, again after a pause where it is unavailable.
 
     Args:
-      address: host:port of the server's gRPC, 8500 by TensorFlow Serving's default; not encrypted.
+      address: host:port of the server's gRPC, 8500 by TensorFlow Serving's default; not encrypted
+        unless https:// stands before it or a certificate is given.
       name: of the model, as the server calls it.
-      version: which of its versions; None: the one the server chooses.
+      version: which of its versions; None: the one of the label, or the one the server chooses.
       timeout: seconds that a request may take, its repetitions included.
       first_pause: seconds before the second attempt, at most; each later pause is twice as long.
+      label: of the version, such as stable; "" for none.
+      certificate: a PEM file with whom to believe; None: the authorities that gRPC knows.
+
+    Raises:
+      ServingError: the certificate cannot be used.
     """
 
     def __init__(
@@ -34,12 +46,14 @@ class GrpcClient:
         version: int | None = None,
         timeout: float = 60.0,
         first_pause: float = 0.5,
+        label: str = "",
+        certificate: Path | None = None,
     ) -> None:
         import grpc
         from tensorflow_serving.apis import prediction_service_pb2_grpc
 
         self._address, self._name, self._version = address, name, version
-        self._timeout = timeout
+        self._timeout, self._label, self._certificate = timeout, label, certificate
         retry = {
             "maxAttempts": _ATTEMPTS,
             "initialBackoff": f"{first_pause:.3f}s",
@@ -56,7 +70,13 @@ class GrpcClient:
             ("grpc.max_send_message_length", _MOST_BYTES),
             ("grpc.max_receive_message_length", _MOST_BYTES),
         ]
-        self._channel = grpc.insecure_channel(address, options)
+        if certificate is None and not address.startswith(_TLS):
+            self._channel = grpc.insecure_channel(address, options)
+        else:
+            roots = None if certificate is None else read_certificates(certificate)
+            host = address.removeprefix(_TLS).rstrip("/")
+            credentials = grpc.ssl_channel_credentials(roots)
+            self._channel = grpc.secure_channel(host, credentials, options)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def close(self) -> None:
@@ -75,6 +95,8 @@ class GrpcClient:
         request.model_spec.signature_name = SIGNATURE
         if self._version is not None:
             request.model_spec.version.value = self._version
+        elif self._label:
+            request.model_spec.version_label = self._label
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
         try:
@@ -90,6 +112,8 @@ class GrpcClient:
 
         assert isinstance(error, grpc.Call)
         code, said = error.code(), reason_in(error.details() or "")
+        if code == grpc.StatusCode.UNAVAILABLE and _UNTRUSTED.search(said):
+            return not_believed(self._address, self._certificate, _innermost(said))
         if code == grpc.StatusCode.UNAVAILABLE:
             return ServingError(
                 f"{self._address} is unavailable over gRPC ({_innermost(said)}); start the "

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
+from serving.certificates import not_believed, read_certificates
 from serving.padded_request import NUM_POINTS, SIGNATURE, answers_of, padded_inputs
 from serving.segmenter import Answer
 from serving.serving_error import ServingError, reason_in
@@ -24,11 +26,16 @@ class RestClient:
 
     Args:
       address: host:port of the server's REST, 8501 by TensorFlow Serving's default; or an address
-        that begins with http:// or https://.
+        that begins with http:// or https://; host:port is https where a certificate is given.
       name: of the model, as the server calls it.
-      version: which of its versions; None: the one the server chooses.
+      version: which of its versions; None: the one of the label, or the one the server chooses.
       timeout: seconds that an attempt may wait for the server.
       first_pause: seconds that the pauses between attempts begin with; each is twice the last.
+      label: of the version, such as stable; "" for none.
+      certificate: a PEM file with whom to believe; None: the authorities that requests knows.
+
+    Raises:
+      ServingError: the certificate cannot be used.
     """
 
     def __init__(
@@ -38,15 +45,20 @@ class RestClient:
         version: int | None = None,
         timeout: float = 60.0,
         first_pause: float = 0.5,
+        label: str = "",
+        certificate: Path | None = None,
     ) -> None:
         import requests
         from requests.adapters import HTTPAdapter
         from urllib3.util import Retry
 
         self._address, self._name = address, name
-        self._timeout = timeout
-        base = address if "://" in address else f"http://{address}"
-        of_version = "" if version is None else f"/versions/{version}"
+        self._timeout, self._certificate = timeout, certificate
+        scheme = "http" if certificate is None else "https"
+        base = address if "://" in address else f"{scheme}://{address}"
+        of_version = f"/labels/{quote(label, safe='')}" if label else ""
+        if version is not None:
+            of_version = f"/versions/{version}"
         self._url = f"{base.rstrip('/')}/v1/models/{quote(name, safe='')}{of_version}:predict"
         retry = Retry(
             total=_ATTEMPTS - 1,
@@ -61,6 +73,10 @@ class RestClient:
         self._session = requests.Session()
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=retry))
+        if certificate is not None:
+            read_certificates(certificate)
+        # With each request: that of a session gives way to REQUESTS_CA_BUNDLE in the environment.
+        self._verify = True if certificate is None else str(certificate)
 
     def close(self) -> None:
         """Ends the connections."""
@@ -76,7 +92,11 @@ class RestClient:
         headers = {"Content-Type": "application/json"}
         try:
             response = self._session.post(
-                self._url, body.encode(), headers=headers, timeout=self._timeout
+                self._url,
+                body.encode(),
+                headers=headers,
+                timeout=self._timeout,
+                verify=self._verify,
             )
         except requests.exceptions.Timeout:
             raise ServingError(
@@ -84,6 +104,8 @@ class RestClient:
                 "send fewer points at once.",
                 lasting=True,
             ) from None
+        except requests.exceptions.SSLError as error:
+            raise not_believed(self._address, self._certificate, _cause(error)) from None
         except requests.exceptions.RequestException as error:
             raise ServingError(
                 f"{self._address} is unavailable over REST ({_cause(error)}); start the server, or "

@@ -381,6 +381,9 @@ def test_ctrl_c_is_130_and_leaves_whole_files(one, monkeypatch):
         (("--model", "x", "--format", "ply,doc"), "'doc' is none of seg, csv"),
         (("--model", "nowhere"), "nowhere: no SavedModel"),
         (("--server", "x:1", "--parts", "none.json"), "none.json: it should name"),
+        (("--server", "x:1", "--certificate", "none.pem"), "none.pem: it cannot be used"),
+        (("--server", "x:1", "--version", 3, "--label", "stable"), "--version or --label"),
+        (("--model", "x", "--label", "stable"), "are for --server"),
     ],
 )
 def test_a_command_that_cannot_be_done_says_why(arguments, said):

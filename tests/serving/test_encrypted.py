@@ -1,0 +1,175 @@
+"""Encrypted connections and version labels: servers that pass requests on to the loopback server."""
+
+import ssl
+import threading
+from concurrent import futures
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import grpc
+import pytest
+import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+from serving.exported_model import ExportedModel
+from serving.grpc_client import GrpcClient
+from serving.rest_client import RestClient
+from serving.serving_error import ServingError
+from tests.serving.test_clients import CLIENTS, PAUSE, assert_same, clouds
+
+LABELS = {"stable": 7}
+
+
+@pytest.fixture(autouse=True)
+def never_a_proxy(monkeypatch):
+    monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
+    # Whom everybody else believes must not matter where somebody is named.
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", requests.certs.where())
+
+
+def certificate(folder, host):
+    """A certificate for a host that signs itself, and its key: two PEM files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test")])
+    now = datetime.now(timezone.utc)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    form = serialization.PrivateFormat.PKCS8
+    private = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    files = folder / f"{host}.pem", folder / f"{host}.key"
+    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(private)
+    return files
+
+
+class PassedOn(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Answers with what a server behind it answers; a label becomes its version."""
+
+    def __init__(self, address):
+        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(
+            grpc.insecure_channel(address)
+        )
+
+    def Predict(self, request, context):
+        label = request.model_spec.version_label
+        if label:
+            if label not in LABELS:
+                said = f"Unrecognized servable version label: {label}"
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, said)
+            request.model_spec.version.value = LABELS[label]
+        return self._stub.Predict(request)
+
+
+def rest_passed_on(address):
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            path = self.path
+            for label, version in LABELS.items():
+                path = path.replace(f"/labels/{label}:", f"/versions/{version}:")
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            answer = requests.post(f"http://{address}{path}", body, timeout=30)
+            self.send_response(answer.status_code)
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *_):
+            pass
+
+    return Handler
+
+
+@pytest.fixture(scope="module")
+def encrypted(one_server, tmp_path_factory):
+    """Addresses of both protocols by TLS, for the host localhost, and the certificate to believe."""
+    pem, key = certificate(tmp_path_factory.mktemp("certificate"), "localhost")
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        PassedOn(one_server.grpc_address), server
+    )
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), pem.read_bytes())])
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    server.start()
+    http = ThreadingHTTPServer(("127.0.0.1", 0), rest_passed_on(one_server.rest_address))
+    http.daemon_threads = True
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key)
+    http.socket = context.wrap_socket(http.socket, server_side=True)
+    threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True).start()
+    yield SimpleNamespace(ports={GrpcClient: port, RestClient: http.server_port}, pem=pem)
+    http.shutdown()
+    http.server_close()
+    server.stop(None).wait()
+
+
+def asking(kind, encrypted, host="localhost", certificate=None, **options):
+    address = f"{host}:{encrypted.ports[kind]}"
+    return kind(
+        address, "pointnet_parts", first_pause=PAUSE, certificate=certificate, timeout=30, **options
+    )
+
+
+@CLIENTS
+@pytest.mark.parametrize("host", ["localhost", "https://localhost"])
+def test_a_believed_server_answers_as_the_exported_model(kind, host, encrypted, one_folder):
+    client = asking(kind, encrypted, host, encrypted.pem)
+    assert_same(client.segment(clouds(), None), ExportedModel(one_folder).segment(clouds(), None))
+
+
+@CLIENTS
+def test_a_server_that_somebody_else_vouches_for_is_refused(kind, encrypted, tmp_path):
+    other, _ = certificate(tmp_path, "localhost")
+    with pytest.raises(ServingError, match=r"not vouched for by .*localhost\.pem") as error:
+        asking(kind, encrypted, certificate=other).segment(clouds(), None)
+    assert error.value.lasting and "\n" not in str(error.value)
+
+
+@CLIENTS
+def test_a_server_that_signed_itself_is_refused_where_nothing_is_given(kind, encrypted):
+    with pytest.raises(ServingError, match="not vouched for by the authorities known here"):
+        asking(kind, encrypted, "https://localhost").segment(clouds(), None)
+
+
+@CLIENTS
+def test_a_host_by_another_name_is_refused(kind, encrypted):
+    with pytest.raises(ServingError, match="the host by the name that stands in it"):
+        asking(kind, encrypted, "127.0.0.1", encrypted.pem).segment(clouds(), None)
+
+
+@CLIENTS
+@pytest.mark.parametrize("content", [None, b"", b"something else", b"\xff\xfe"])
+def test_what_is_no_certificate_is_a_sentence(kind, content, encrypted, tmp_path):
+    file = Path(tmp_path) / "roots.pem"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ServingError, match=r"roots\.pem: .*give the PEM file") as error:
+        asking(kind, encrypted, certificate=file)
+    assert error.value.lasting
+
+
+@CLIENTS
+def test_a_version_is_asked_for_by_its_label(kind, encrypted, one_folder):
+    client = asking(kind, encrypted, certificate=encrypted.pem, label="stable")
+    assert_same(client.segment(clouds(), None), ExportedModel(one_folder).segment(clouds(), None))
+
+
+@CLIENTS
+def test_a_label_that_the_server_does_not_have_is_said(kind, encrypted):
+    with pytest.raises(ServingError, match="refused the request|does not serve"):
+        asking(kind, encrypted, certificate=encrypted.pem, label="canary").segment(clouds(), None)

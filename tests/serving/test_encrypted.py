@@ -1,4 +1,4 @@
-"""Encrypted connections and version labels: servers that pass requests on to the loopback server."""
+"""Encrypted connections and version labels, by servers that pass requests on to the double."""
 
 import ssl
 import threading
@@ -97,7 +97,7 @@ def rest_passed_on(address):
 
 @pytest.fixture(scope="module")
 def encrypted(one_server, tmp_path_factory):
-    """Addresses of both protocols by TLS, for the host localhost, and the certificate to believe."""
+    """The ports of both protocols by TLS, for the host localhost, and whom to believe."""
     pem, key = certificate(tmp_path_factory.mktemp("certificate"), "localhost")
     server = grpc.server(futures.ThreadPoolExecutor(2))
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
@@ -171,5 +171,5 @@ def test_a_version_is_asked_for_by_its_label(kind, encrypted, one_folder):
 
 @CLIENTS
 def test_a_label_that_the_server_does_not_have_is_said(kind, encrypted):
-    with pytest.raises(ServingError, match="refused the request|does not serve"):
+    with pytest.raises(ServingError, match=r"refused the request|does not serve"):
         asking(kind, encrypted, certificate=encrypted.pem, label="canary").segment(clouds(), None)

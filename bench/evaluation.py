@@ -77,6 +77,7 @@ def measure(clouds: int, points: int) -> dict[str, float]:
     from components.evaluator.standalone import SPLIT, evaluate, stage_clouds, stage_model
     from model.network import build_network
     from model.signatures import EVALUATE_SIGNATURE, export
+    from pipeline.beam_settings import beam_args
     from pipeline.config import load_config
     from pipeline.graph import Places, evaluation_config
     from schema.categories import SHAPENET_CATEGORIES
@@ -99,7 +100,7 @@ def measure(clouds: int, points: int) -> dict[str, float]:
         staged = stage_model(folder / "model", folder / "staged")
         start = time.perf_counter()
         bounds = evaluation_config(config, places)
-        evaluate(staged, examples, bounds, folder / "out", None, config.beam.args)
+        evaluate(staged, examples, bounds, folder / "out", None, beam_args(config.beam))
         total = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         loaded = tf.saved_model.load(str(folder / "model"))

@@ -164,7 +164,7 @@ def run_component(data: Path, folder: Path, count: int) -> tuple[float, int]:
     from tfx.types import artifact_utils, standard_artifacts
 
     import schema
-    from pipeline.config import BeamSettings
+    from pipeline.beam_settings import BeamSettings, beam_args
     from preprocessing.manifest import MANIFEST, Manifest
 
     manifest = Manifest.from_text((data / MANIFEST).read_text())
@@ -197,7 +197,7 @@ def run_component(data: Path, folder: Path, count: int) -> tuple[float, int]:
         os.makedirs(artifact.uri)
         outputs[name] = [artifact]
     context = BaseBeamExecutor.Context(
-        beam_pipeline_args=list(BeamSettings().args), tmp_dir=str(folder / "tmp"), unique_id="1"
+        beam_pipeline_args=beam_args(BeamSettings()), tmp_dir=str(folder / "tmp"), unique_id="1"
     )
     start = time.perf_counter()
     Executor(context).Do(

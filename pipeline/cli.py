@@ -131,12 +131,15 @@ def convert(
     Exit status: 0 converted, or up to date already; 2 where the source or the config cannot be
     used; 130 interrupted: the same command goes on where it was.
     """  # noqa: D301 - the \b is for click: it leaves the example's lines as they are
+    from pipeline.beam_settings import CONVERSION
+    from pipeline.beam_settings import beam_args as options_of
     from pipeline.config import load_config, with_category
 
     settings = with_category(load_config(config), category)
+    options = beam_args or options_of(settings.beam, CONVERSION)
     from preprocessing.convert import convert as convert_shapes
 
-    manifest = convert_shapes(source, output, settings.data, beam_args or settings.beam.args)
+    manifest = convert_shapes(source, output, settings.data, options)
     for line in manifest.overview():
         click.echo(f"{output}: {line}")
 

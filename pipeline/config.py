@@ -14,24 +14,9 @@ from pydantic import Field
 
 from components.settings import EvaluationSettings, ProbeSettings, ValidationSettings
 from model.settings import NetworkSettings, ServingSettings, TrainingSettings, TuningSettings
+from pipeline.beam_settings import BeamSettings
+from pipeline.config_error import ConfigError as ConfigError
 from preprocessing.settings import DataSettings, Settings, TransformSettings
-
-
-class ConfigError(ValueError):
-    """A config that cannot be used; the message says where, what was found and what to do."""
-
-
-class BeamSettings(Settings):
-    """Where the Beam work (conversion, statistics, validation, Transform, evaluation) runs."""
-
-    args: tuple[str, ...] = Field(
-        (
-            "--runner=DirectRunner",
-            "--direct_running_mode=in_memory",
-            "--direct_num_workers=1",
-        ),
-        description="Beam's own options, one string each.",
-    )
 
 
 class PipelineConfig(Settings):

@@ -31,6 +31,7 @@ from components.segmentation_metrics import DIFFERENCE_HIGH, DIFFERENCE_LOW
 from components.segmentation_report.executor import ReportSources, write_report
 from components.settings import EvaluationSettings, HeadlineThreshold, Threshold
 from model.signatures import PARTS_ASSET
+from pipeline.beam_settings import beam_args
 from pipeline.config import ConfigError, PipelineConfig, to_yaml
 from pipeline.graph import Places, evaluation_config
 from pipeline.logs import logs_to_file
@@ -118,6 +119,7 @@ def evaluate_model(
       BadInput: the data cannot be used, or the models name different parts.
       ConfigError: the output folder is not empty, or the config names parts that are not there.
     """
+    beam_options = beam_args(config.beam, "Evaluator")
     folders = [exported_folder(Path(name).expanduser()) for name in (model, baseline) if name]
     tables = [read_parts(folder / "assets" / PARTS_ASSET) for folder in folders]
     _refuse_other_parts(folders, tables)
@@ -146,7 +148,7 @@ def evaluate_model(
                 evaluation_config(bounds, places),
                 output,
                 (staged[1], str(folders[1])) if baseline else None,
-                config.beam.args,
+                beam_options,
             )
         evaluation = str(output / "evaluation")
         measured = metrics_by_slice(evaluation, CANDIDATE)

@@ -12,6 +12,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 from tfx import v1 as tfx
 from tfx.components.distribution_validator.component import DistributionValidator
+from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
@@ -34,6 +35,7 @@ from components.settings import ErrorThreshold, HeadlineThreshold, Threshold
 from model.bootstrap import HEADLINES
 from model.signatures import EVALUATE_SIGNATURE
 from pipeline.baseline import LatestOtherBlessedModelStrategy
+from pipeline.beam_settings import BeamSettings, beam_args
 from pipeline.config import ConfigError, PipelineConfig, to_yaml
 from pipeline.fingerprint import code_fingerprint
 from pipeline.previous_statistics import PreviousStatisticsStrategy
@@ -273,8 +275,21 @@ def create_pipeline(
         components=components,
         enable_cache=True,
         metadata_connection_config=metadata,
-        beam_pipeline_args=list(config.beam.args),
+        beam_pipeline_args=[*_place_beam_work(config.beam, components)],
     )
+
+
+def _place_beam_work(settings: BeamSettings, components: Iterable[BaseNode]) -> list[str]:
+    """Gives each component its Beam options; returns those that the pipeline gives to all."""
+    shared = beam_args(settings)
+    nodes = [node for node in components if isinstance(node, BaseBeamComponent)]
+    options = {node.id: beam_args(settings, node.id) for node in nodes}
+    if all(own == shared for own in options.values()):
+        return shared
+    # TFX puts the pipeline's options before the component's; another runner must not see them.
+    for node in nodes:
+        node.with_beam_pipeline_args(options[node.id])
+    return []
 
 
 def _drift_nodes(

@@ -31,6 +31,7 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 import click
 from rich.console import Console
 
+from pipeline.beam_settings import CONVERSION, beam_args
 from pipeline.config import (
     ConfigError,
     PipelineConfig,
@@ -163,6 +164,7 @@ def run(config_name: str, data: str, category: str, out: Path, console: Console)
     """
     config = with_category(load_config(config_name or "demo"), category)
     check_source(config, config_name, data)
+    beam_args(config.beam)
     folder = OutputFolder(out)
     try:
         folder.artifacts.mkdir(parents=True, exist_ok=True)
@@ -259,7 +261,7 @@ def _convert(folder: OutputFolder, config: PipelineConfig, data: str, console: C
         console.print(f"{folder.demo_shapes} (made up by a program, no real shapes)")
         data = str(folder.demo_shapes)
     console.rule("Conversion")
-    manifest = convert(data, str(folder.data), config.data, config.beam.args)
+    manifest = convert(data, str(folder.data), config.data, beam_args(config.beam, CONVERSION))
     for line in manifest.summary():
         console.print(line, markup=False, highlight=False)
     return manifest

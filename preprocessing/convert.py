@@ -144,12 +144,12 @@ def convert(
         return Manifest.from_text(finished.decode())
 
     # Before the staging folder is touched: a wrong flag must not cost its finished shards.
-    options = _beam_options(beam_args)
+    _beam_options(beam_args)
     staging = output + STAGING_SUFFIX
     with _written(staging), staging_lock(staging):
         try:
             summaries, findings = _convert_all(
-                listing, settings, source, staging, fingerprint, options
+                listing, settings, source, staging, fingerprint, beam_args
             )
             _show(findings)
             check_share(findings, len(listing.shapes), settings)
@@ -183,7 +183,7 @@ def _convert_all(
     source: str,
     staging: str,
     fingerprint: str,
-    options: PipelineOptions,
+    beam_args: Sequence[str],
 ) -> tuple[list[ShardSummary], tuple[Finding, ...]]:
     """Writes every shard; once more, should the unreadable shapes have been all of a split."""
     excluded: set[Shape] = set()
@@ -196,7 +196,7 @@ def _convert_all(
             _show(listing.findings)
             raise
         _prepare(staging, f"{fingerprint} {_hash_names(excluded)}")
-        _write_shards(plan, settings, source, staging, fingerprint, options)
+        _write_shards(plan, settings, source, staging, fingerprint, beam_args)
         store = open_store(staging)
         summaries = [
             ShardSummary.from_text(store.read(summary_file(shard)) or b"") for shard in plan.shards
@@ -227,10 +227,14 @@ def _write_shards(
     source: str,
     staging: str,
     fingerprint: str,
-    options: PipelineOptions,
+    beam_args: Sequence[str],
 ) -> None:
     import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
 
+    # Options of its own for each pipeline: used twice, the second silently runs on the direct
+    # runner instead of a cluster.
+    options = PipelineOptions(list(beam_args))
     store = open_store(staging)
     shapes = sum(len(shard.shapes) for shard in plan.shards)
     shards = max(len(plan.shards), 1)

@@ -95,7 +95,10 @@ BOUND = "{part_iou_of: {engine: {minimun: 0.5}}}"
         ("trainig: {}", "unknown key trainig; did you mean training?"),
         ("training: {epoch: 3}", "unknown key training.epoch; did you mean epochs?"),
         ("data: {split: {tran: 0.5}}", "unknown key data.split.tran; did you mean train?"),
-        ("beam: {zzz: 1}", "unknown key beam.zzz; known here: args"),
+        (
+            "beam: {zzz: 1}",
+            "unknown key beam.zzz; known here: args, components, dataflow, flink, runner, spark",
+        ),
         (
             f"evaluation: {BOUND}",
             "unknown key evaluation.part_iou_of.engine.minimun; did you mean minimum?",

@@ -17,6 +17,7 @@ from model.signatures import (
     calibration_counts,
     confusion_counts,
 )
+from pipeline.beam_settings import beam_args
 from pipeline.config import load_config
 from pipeline.graph import Places, evaluation_config
 from schema.categories import Category
@@ -100,7 +101,7 @@ def run(tmp_path):
         places = Places("", "", "", None, (PLANE,))
         eval_config = evaluation_config(config, places)
         verdict = evaluate(
-            candidate, examples, eval_config, folder / "out", before, config.beam.args
+            candidate, examples, eval_config, folder / "out", before, beam_args(config.beam)
         )
         evaluation = str(folder / "out" / "evaluation")
         return Evaluation(verdict, metrics_by_slice(evaluation, CANDIDATE), folder / "out")

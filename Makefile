@@ -5,13 +5,14 @@ CONFIG ?= demo
 DATA ?=
 CATEGORY ?=
 OUT ?= out
+MANIFEST ?=
 TESTS ?=
 BENCH ?=
 
 IN_ENVIRONMENT = python3 requirements/environment.py run --
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-newest fuzz bench lint format lock check clean help
+.PHONY: run test test-newest compile fuzz bench lint format lock check clean help
 
 run: ## run the pipeline: CONFIG=<preset or YAML file> DATA=<folder or zip> CATEGORY=<name or all> OUT=<folder>
 	@$(IN_ENVIRONMENT) python -m pipeline.local_runner --config "$(CONFIG)" --data "$(DATA)" --category "$(CATEGORY)" --out "$(OUT)"
@@ -21,6 +22,10 @@ test: ## run the tests: TESTS=<folder, file or pytest options> for some of them
 
 test-newest: ## run the tests on the newest TFX, in a Debian 13 tree if this system is older
 	@python3 -m requirements.newest_on_debian12 $(TESTS)
+
+compile: CONFIG = cluster_example
+compile: ## compile the pipeline for the clusters that CONFIG names: OUT/specs/vertex.json and kubeflow.yaml
+	@$(IN_ENVIRONMENT) pointnet-parts compile --config "$(CONFIG)" --manifest "$(MANIFEST)" --output "$(OUT)/specs"
 
 fuzz: ## damaged files for every parser, tens of thousands each; what breaks one is kept in out/fuzz
 	@$(IN_ENVIRONMENT) python -m tests.fuzz.fuzz_parsers

@@ -6,6 +6,7 @@ data_report/              statistics, anomalies, drift, skew -> one HTML page on
 evaluator/                test Examples, model, blessed model -> metrics, verdict, blessing
 model_server_probe/       exported model, test clouds -> would a server answer? InfraBlessing
 predicted_parts/          inference results -> each unlabelled cloud's parts as files and Examples
+production_model/         serving folder -> the newest pushed version, where there is no Resolver
 pusher/                   blessed model -> a numbered version in the serving folder
 segmented_page/           clouds whose parts a model named -> one HTML page (no TFX)
 segmentation_report/      evaluation, model, test Examples -> one HTML page that a person reads

@@ -1,7 +1,8 @@
-"""The network as it was trained, beside the SavedModel that is made of it.
+"""The network as it was trained, inside the folder of the SavedModel that is made of it.
 
 Keras cannot load weights from a SavedModel, and what is served has batch norm folded away. The next
-training starts from these weights, and what is served is held against this network.
+training starts from these weights, and what is served is held against this network. They lie where
+servers do not look, and go wherever the model is pushed to.
 """
 
 from __future__ import annotations
@@ -15,19 +16,22 @@ import tensorflow as tf
 from model.network import PointNet
 from model.settings import NetworkSettings
 
+_FOLDER = "assets.extra"
+
 
 def weights_path(serving_model_dir: str) -> str:
-    """Where a model's weights lie, given its SavedModel's folder."""
-    return os.path.join(_beside(serving_model_dir), "network.weights.h5")
+    """Where the weights of the network behind a SavedModel lie, given that one's folder."""
+    return os.path.join(serving_model_dir, _FOLDER, "network.weights.h5")
 
 
 def save_trained_network(network: PointNet, serving_model_dir: str) -> None:
-    """Writes the weights and what makes the same network, beside the SavedModel's folder."""
+    """Writes the weights and what makes the same network into the SavedModel's folder."""
     about = {
         "settings": network.settings.model_dump(mode="json"),
         "num_classes": network.num_classes,
         "num_categories": network.num_categories,
     }
+    tf.io.gfile.makedirs(os.path.join(serving_model_dir, _FOLDER))
     with TemporaryDirectory() as folder:
         # Keras writes files of this machine only.
         local = os.path.join(folder, "new.weights.h5")
@@ -58,8 +62,4 @@ def load_trained_network(serving_model_dir: str) -> PointNet:
 
 
 def _about_path(serving_model_dir: str) -> str:
-    return os.path.join(_beside(serving_model_dir), "network.json")
-
-
-def _beside(serving_model_dir: str) -> str:
-    return os.path.dirname(serving_model_dir.rstrip("/"))
+    return os.path.join(serving_model_dir, _FOLDER, "network.json")

@@ -7,10 +7,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import tensorflow as tf
+from absl import logging
 
 from model.devices import is_chief, training_strategy
+from model.input_pipeline import TransformedClouds, steps_per_epoch
 from model.run_arguments import chosen_recipe, read_splits
-from model.settings import ServingSettings
+from model.settings import ServingSettings, TrainingSettings
 from model.signatures import export
 from model.trained_network import save_trained_network, weights_path
 from model.training import identity, train
@@ -26,6 +28,7 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
       fn_args: TFX's `FnArgs`. Used are `train_files`, `eval_files` (patterns of gzip TFRecords),
+        `train_steps` (if given, how long to train in place of the recipe's epochs),
         `model_run_dir` (checkpoints, curves), `serving_model_dir` (the SavedModel),
         `hyperparameters` (the Tuner's choice, if there was one), `base_model` (the SavedModel to
         start from, if any) and `custom_config` with `network`, `training`, `points_per_cloud`,
@@ -37,8 +40,12 @@ def run_fn(fn_args: Any) -> None:
     categories = tuple(Category.from_json(value) for value in values)
     clouds, validation = read_splits(fn_args)
     network_settings, settings = chosen_recipe(fn_args)
+    settings = for_steps(settings, fn_args.train_steps, clouds)
     data = (clouds, validation, categories, network_settings, settings)
-    base_model = getattr(fn_args, "base_model", None)
+    base_model = fn_args.base_model
+    if base_model and not tf.io.gfile.exists(os.path.join(base_model, "saved_model.pb")):
+        logging.info("No model was pushed before: training starts from new weights.")
+        base_model = None
     with TemporaryDirectory() as folder:
         initial = _local_copy(weights_path(base_model), folder) if base_model else None
         state = None
@@ -64,6 +71,17 @@ def run_fn(fn_args: Any) -> None:
         save_trained_network(network, fn_args.serving_model_dir)
     if state is not None:
         state.remove()
+
+
+def for_steps(
+    settings: TrainingSettings, steps: int | None, clouds: TransformedClouds
+) -> TrainingSettings:
+    """The recipe with as many whole epochs as hold so many steps; None or 0: the recipe's own."""
+    if not steps:
+        return settings
+    epochs = -(-steps // steps_per_epoch(clouds, settings))
+    logging.info("train_args asks for %d steps: %d epochs.", steps, epochs)
+    return settings.model_copy(update={"epochs": epochs})
 
 
 def _local_copy(path: str, folder: str) -> str:

@@ -1,12 +1,18 @@
 """The pipeline: its config, its graph, and one runner a place.
 
 config.py        `PipelineConfig`: every setting, typed, checked and printed
-presets/         demo, few_shapes, airplane, light, all, paper, keras_example: configs by name
+presets/         demo, few_shapes, airplane, light, all, paper, keras_example, cluster_example:
+                 configs by name
 graph.py         `create_pipeline`: the one graph, for every runner
 fingerprint.py   a hash of the code that a component runs, so that caching sees code changes
 execution.py     runs a pipeline with TFX's local engine
 logs.py          sends the libraries' logs to a file
 local_runner.py  runs the graph on this machine; `make run` and `tfx run` both come here
+platforms.py     what the graph needs to know of the platform that runs it
+vertex_runner.py, kubeflow_runner.py  compile the graph for Vertex AI and for Kubeflow Pipelines;
+                 compilation.py holds what both share, cluster_settings.py what can be set
+specs.py         compiles for every cluster that a config names: `compile`
+submission.py    hands a compiled pipeline to a cluster: `submit`
 predictions.py   copies the parts of unlabelled clouds to where a person looks
 baseline.py      which blessed model a new one is measured against
 previous_statistics.py  the statistics of the last run with other data

@@ -22,12 +22,13 @@ class _Command(click.Group):
 
     def invoke(self, context: click.Context) -> object:
         from pipeline.config import ConfigError
+        from pipeline.submission import SubmissionError
         from preprocessing.findings import BadInput
         from serving.serving_error import ServingError
 
         try:
             return super().invoke(context)
-        except (ConfigError, BadInput, ServingError) as error:
+        except (ConfigError, BadInput, ServingError, SubmissionError) as error:
             click.echo(f"{PROGRAM}: {error}", err=True)
             sys.exit(local_runner.CANNOT_START)
         except (KeyboardInterrupt, click.Abort):
@@ -276,6 +277,101 @@ def withdraw(folder: str, version: int | None) -> None:
     except NoVersionError as error:
         raise click.UsageError(str(error)) from None
     click.echo(f"version {taken} is taken back; {serving} serves")
+
+
+_MANIFEST = click.option(
+    "--manifest",
+    default="",
+    metavar="FILE",
+    help="manifest.json of the converted data set, a copy here; without one the parts are "
+    "ShapeNet's.",
+)
+_SPECS = click.option("--output", default="out/specs", show_default=True, help="Folder to write.")
+
+
+@main.command("compile")
+@click.option("--config", default="cluster_example", show_default=True, help="A YAML file.")
+@_MANIFEST
+@click.option(
+    "--platform",
+    "platforms",
+    multiple=True,
+    type=click.Choice(["vertex", "kubeflow"]),
+    help="For which; again for both. Default: those that the config has a root for.",
+)
+@_SPECS
+def compile_command(config: str, manifest: str, platforms: tuple[str, ...], output: str) -> None:
+    """Compile the pipeline for Vertex AI (vertex.json) and Kubeflow (kubeflow.yaml).
+
+    Nothing is sent anywhere; see submit. The default config has made-up names.
+
+    Exit status: 0; 2 where the config cannot be used.
+    """
+    import os
+    from pathlib import Path
+
+    from pipeline.config import load_config
+    from pipeline.logs import logs_to_file
+
+    settings = load_config(config)
+    click.echo("Loading TensorFlow and TFX ...", err=True)
+    with logs_to_file(Path(os.devnull)):
+        from pipeline.specs import compile_specs
+
+        for file in compile_specs(settings, manifest, platforms, Path(output)):
+            click.echo(file)
+
+
+@main.command()
+@click.argument("platform", type=click.Choice(["vertex", "kubeflow"]))
+@click.option("--config", required=True, help="A YAML file that says where; see compile.")
+@_MANIFEST
+@click.option("--data", default="", metavar="gs://...", help="Another data set than the config's.")
+@click.option(
+    "--steps", type=click.IntRange(1), help="Train so many steps, rounded up to whole epochs."
+)
+@click.option("--schedule", default="", metavar="CRON", help="Run again and again, not now.")
+@click.option("--wait", is_flag=True, help="Come back when the run has ended.")
+@_SPECS
+def submit(
+    platform: str,
+    config: str,
+    manifest: str,
+    data: str,
+    steps: int | None,
+    schedule: str,
+    wait: bool,
+    output: str,
+) -> None:
+    """Compile the pipeline and run it on PLATFORM, now or by a schedule.
+
+    \b
+      pointnet-parts submit vertex --config mine.yaml --wait
+      pointnet-parts submit vertex --config mine.yaml --data gs://bucket/data-2 --steps 5000
+      pointnet-parts submit vertex --config mine.yaml --schedule "0 3 * * 1"
+      pointnet-parts submit kubeflow --config mine.yaml --schedule "0 0 3 * * 1"
+
+    Kubeflow's cron has a field for seconds before the others.
+
+    Exit status: 0; 2 where the config cannot be used, the platform refuses, or with --wait the run
+    failed.
+    """  # noqa: D301 - the \b is for click: it leaves the examples' lines as they are
+    import os
+    from pathlib import Path
+
+    from pipeline.config import load_config
+    from pipeline.logs import logs_to_file
+    from pipeline.submission import SUBMITTERS, run_parameters
+
+    settings = load_config(config)
+    parameters = run_parameters(data, steps)
+    click.echo("Loading TensorFlow and TFX ...", err=True)
+    with logs_to_file(Path(os.devnull)):
+        from pipeline.specs import compile_specs
+
+        (spec,) = compile_specs(settings, manifest, [platform], Path(output))
+    click.echo(spec)
+    SUBMITTERS[platform](settings, spec, parameters, schedule, wait, click.echo)
 
 
 def _formats(

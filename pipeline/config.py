@@ -15,6 +15,7 @@ from pydantic import Field
 from components.settings import EvaluationSettings, ProbeSettings, ValidationSettings
 from model.settings import NetworkSettings, ServingSettings, TrainingSettings, TuningSettings
 from pipeline.beam_settings import BeamSettings
+from pipeline.cluster_settings import KubeflowSettings, VertexSettings
 from pipeline.config_error import ConfigError as ConfigError
 from preprocessing.settings import DataSettings, Settings, TransformSettings
 
@@ -59,6 +60,8 @@ class PipelineConfig(Settings):
         ServingSettings(), description="What the exported model answers."
     )
     beam: BeamSettings = Field(BeamSettings(), description="Where the Beam work runs.")
+    vertex: VertexSettings = Field(VertexSettings(), description="Vertex AI Pipelines.")
+    kubeflow: KubeflowSettings = Field(KubeflowSettings(), description="Kubeflow Pipelines.")
     predict_unlabelled: bool = Field(
         True, description="Have a blessed model name the parts of clouds that nobody labelled."
     )

@@ -17,6 +17,7 @@ from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
+from tfx.utils import proto_utils
 
 import schema
 from components import segmentation_metrics
@@ -28,16 +29,17 @@ from components.evaluator.size_buckets import CLOUD_SIZE
 from components.model_server_probe.component import ModelServerProbe
 from components.predicted_parts.bulk_inferrer import BulkInferrer
 from components.predicted_parts.component import PredictedParts
+from components.production_model.component import ProductionModel
 from components.pusher.component import Pusher
 from components.segmentation_metrics import DIFFERENCE_HIGH, DIFFERENCE_LOW
 from components.segmentation_report.component import SegmentationReport
 from components.settings import ErrorThreshold, HeadlineThreshold, Threshold
 from model.bootstrap import HEADLINES
 from model.signatures import EVALUATE_SIGNATURE
-from pipeline.baseline import LatestOtherBlessedModelStrategy
 from pipeline.beam_settings import BeamSettings, beam_args
 from pipeline.config import ConfigError, PipelineConfig, to_yaml
 from pipeline.fingerprint import code_fingerprint
+from pipeline.platforms import DATA_ROOT, EVAL_CONFIG, THIS_MACHINE, TRAIN_ARGS, Platform
 from pipeline.previous_statistics import PreviousStatisticsStrategy
 from schema.categories import Category, part_names
 from schema.record import CATEGORY, SPLITS, UNLABELLED
@@ -79,29 +81,24 @@ class Places:
 
 
 def create_pipeline(
-    config: PipelineConfig,
-    places: Places,
-    baseline_strategy: type = LatestOtherBlessedModelStrategy,
-    statistics_strategy: type | None = PreviousStatisticsStrategy,
+    config: PipelineConfig, places: Places, platform: Platform = THIS_MACHINE
 ) -> tfx.dsl.Pipeline:
     """Builds the graph from converted shapes to a pushed model.
 
     Args:
       config: what to do.
       places: where to read and write.
-      baseline_strategy: how the Resolver finds the blessed model; a platform that knows only TFX's
-        own strategies is given one of those.
-      statistics_strategy: how a Resolver finds the last run's statistics, likewise; None where the
-        platform has no Resolver: no drift is looked for then.
+      platform: what runs it.
 
     Returns:
       The pipeline, for any of TFX's runners.
     """
     categories = [category.to_json() for category in places.categories]
+    data_root = platform.adjustable(DATA_ROOT, places.examples)
 
     # The converted shapes, split as conversion split them.
     example_gen = tfx.components.ImportExampleGen(
-        input_base=places.examples,
+        input_base=data_root,
         input_config=tfx.proto.Input(
             splits=[tfx.proto.Input.Split(name=split, pattern=f"{split}/*.gz") for split in SPLITS]
         ),
@@ -123,7 +120,7 @@ def create_pipeline(
         config=distribution_config(config.validation.skew),
         include_split_pairs=SKEW_PAIRS,
     ).with_id("SkewValidator")
-    drift_nodes, drift = _drift_nodes(config, statistics_gen, statistics_strategy)
+    drift_nodes, drift = _drift_nodes(config, statistics_gen, platform)
 
     # One page on the data; made before CloudValidator, which may stop the run.
     data_report = DataReport(
@@ -178,31 +175,28 @@ def create_pipeline(
     tuner_nodes, hyperparameters = _tuner_nodes(config, recipe, transform)
 
     # Trains PointNet, where asked for from the last blessed model on; val chooses the epoch.
-    warm_start_nodes, base_model = _warm_start_nodes(config)
+    production = None if platform.baseline_strategy else ProductionModel(serving=places.serving)
+    warm_start_nodes, base_model = _warm_start_nodes(config, production)
     state = {"training_state": places.training_state} if places.training_state else {}
-    trainer = tfx.components.Trainer(
+    trainer = platform.trainer(
         run_fn="model.trainer.run_fn",
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         hyperparameters=hyperparameters,
         base_model=base_model,
-        train_args=tfx.proto.TrainArgs(splits=["train"]),
+        train_args=_adjustable_message(platform, TRAIN_ARGS, tfx.proto.TrainArgs(splits=["train"])),
         eval_args=tfx.proto.EvalArgs(splits=["val"]),
         custom_config={
             **recipe,
             **state,
+            **platform.trainer_config,
             "serving": {"most_points": config.serving.most_points},
             "code_fingerprint": code_fingerprint("model.trainer"),
         },
     )
 
     # The model in production, for the new one to be measured against.
-    baseline = tfx.dsl.Resolver(
-        strategy_class=baseline_strategy,
-        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-    ).with_id("BaselineResolver")
-    baseline.add_upstream_node(trainer)
+    baseline: BaseNode = production or _baseline_resolver(platform, trainer)
 
     # Measures both on all points of the test clouds and decides.
     evaluator = Evaluator(
@@ -210,7 +204,7 @@ def create_pipeline(
         example_splits=["test"],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        eval_config=evaluation_config(config, places),
+        eval_config=_adjustable_message(platform, EVAL_CONFIG, evaluation_config(config, places)),
         schema=schema_gen.outputs["schema"],
     )
 
@@ -240,9 +234,10 @@ def create_pipeline(
         ),
         custom_config={"keep_versions": config.serving.keep_versions},
     )
+    endpoint_nodes = _endpoint_nodes(platform, trainer, evaluator, infra_blessing)
 
     # Names the parts of the clouds that nobody labelled, where there are any.
-    prediction_nodes = _prediction_nodes(config, places, trainer, evaluator)
+    prediction_nodes = _prediction_nodes(config, places, data_root, trainer, evaluator)
 
     components: list[BaseNode] = [
         example_gen,
@@ -262,6 +257,7 @@ def create_pipeline(
         report,
         *infra_nodes,
         pusher,
+        *endpoint_nodes,
         *prediction_nodes,
     ]
     metadata = (
@@ -292,10 +288,29 @@ def _place_beam_work(settings: BeamSettings, components: Iterable[BaseNode]) -> 
     return []
 
 
+def _adjustable_message(platform: Platform, name: str, message: Any) -> Any:
+    """A protobuf message that each run may replace, as JSON, where the platform offers that."""
+    text = proto_utils.proto_to_json(message)
+    adjustable = platform.adjustable(name, text)
+    return message if adjustable is text else adjustable
+
+
+def _baseline_resolver(platform: Platform, trainer: BaseNode) -> BaseNode:
+    """The node that finds the blessed model in the metadata of earlier runs."""
+    baseline = tfx.dsl.Resolver(
+        strategy_class=platform.baseline_strategy,
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+    ).with_id("BaselineResolver")
+    baseline.add_upstream_node(trainer)
+    return baseline
+
+
 def _drift_nodes(
-    config: PipelineConfig, statistics_gen: BaseNode, strategy: type | None
+    config: PipelineConfig, statistics_gen: BaseNode, platform: Platform
 ) -> tuple[list[BaseNode], tfx.types.BaseChannel | None]:
     """The nodes that hold the training clouds against the last run's, and what they find."""
+    strategy = platform.statistics_strategy
     if strategy is None:
         return [], None
     previous = tfx.dsl.Resolver(
@@ -338,8 +353,30 @@ def _tuner_nodes(
     return [tuner], tuner.outputs["best_hyperparameters"]
 
 
+def _endpoint_nodes(
+    platform: Platform,
+    trainer: BaseNode,
+    evaluator: BaseNode,
+    infra_blessing: tfx.types.BaseChannel | None,
+) -> list[BaseNode]:
+    """The node that deploys a blessed model to an online endpoint, where the config names one."""
+    if platform.endpoint is None:
+        return []
+    pusher = tfx.extensions.google_cloud_ai_platform.Pusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=infra_blessing,  # type: ignore[arg-type]
+        custom_config=dict(platform.endpoint),
+    )
+    return [pusher.with_id("EndpointPusher")]
+
+
 def _prediction_nodes(
-    config: PipelineConfig, places: Places, trainer: BaseNode, evaluator: BaseNode
+    config: PipelineConfig,
+    places: Places,
+    data_root: Any,
+    trainer: BaseNode,
+    evaluator: BaseNode,
 ) -> list[BaseNode]:
     """The nodes that name the parts of the unlabelled clouds, with a blessed model only.
 
@@ -349,7 +386,7 @@ def _prediction_nodes(
     if places.unlabelled == 0 or not config.predict_unlabelled:
         return []
     example_gen = tfx.components.ImportExampleGen(
-        input_base=places.examples,
+        input_base=data_root,
         input_config=tfx.proto.Input(
             splits=[tfx.proto.Input.Split(name=UNLABELLED, pattern=f"{UNLABELLED}/*.gz")]
         ),
@@ -413,11 +450,13 @@ def _infra_nodes(
 
 
 def _warm_start_nodes(
-    config: PipelineConfig,
+    config: PipelineConfig, production: ProductionModel | None
 ) -> tuple[list[BaseNode], tfx.types.BaseChannel | None]:
     """The node that finds the model to start from. Each blessed model makes the next run train."""
     if config.training.warm_start == "none":
         return [], None
+    if production is not None:
+        return [], production.outputs["model"]
     resolver = tfx.dsl.Resolver(
         strategy_class=LatestBlessedModelStrategy,
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),

@@ -37,7 +37,12 @@ class Executor(tfx_evaluator.Executor):
     ) -> None:
         """See the base class. A baseline that cannot be compared is left out, and it is said."""
         exec_properties = dict(exec_properties)
-        baselines = input_dict.get(standard_component_specs.BASELINE_MODEL_KEY) or []
+        baselines = [
+            model
+            for model in input_dict.get(standard_component_specs.BASELINE_MODEL_KEY) or []
+            if _has_saved_model(model)
+        ]
+        input_dict = {**input_dict, standard_component_specs.BASELINE_MODEL_KEY: baselines}
         name = exec_properties.pop(BASELINE_NAME, "the blessed model before it")
         baseline = f"held against {name}, the baseline" if baselines else NO_BASELINE
         if baselines:
@@ -85,6 +90,12 @@ def bless(blessing: types.Artifact, blessed: bool) -> None:
     io_utils.write_string_file(os.path.join(blessing.uri, files[blessed]), "")
     value = constants.BLESSED_VALUE if blessed else constants.NOT_BLESSED_VALUE
     blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, value)
+
+
+def _has_saved_model(model: types.Artifact) -> bool:
+    """Whether there is a model in it; ProductionModel gives an empty one before the first push."""
+    folder = path_utils.serving_model_path(model.uri)
+    return bool(fileio.exists(os.path.join(folder, "saved_model.pb")))
 
 
 def _about(model: types.Artifact) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`run_fn`: writes the model and its weights; a finished training leaves no state behind."""
 
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -35,7 +36,14 @@ def write(path, clouds, class_points):
 def arguments(tmp_path):
     """What TFX would give, by the settings' changes."""
 
-    def make(name="1", class_points=(90, 10), network=PLAIN, base_model=None, **changes):
+    def make(
+        name="1",
+        class_points=(90, 10),
+        network=PLAIN,
+        base_model=None,
+        train_steps=None,
+        **changes,
+    ):
         write(tmp_path / "train.gz", made(8, 0), class_points)
         write(tmp_path / "val.gz", made(4, 1), class_points)
         return SimpleNamespace(
@@ -45,6 +53,7 @@ def arguments(tmp_path):
             serving_model_dir=str(tmp_path / "model" / name / "Format-Serving"),
             hyperparameters=None,
             base_model=base_model,
+            train_steps=train_steps,
             custom_config={
                 "categories": [category.to_json() for category in ROCKET],
                 "network": network.model_dump(mode="json"),
@@ -67,7 +76,7 @@ def given(monkeypatch):
         network = build_network(network, 2)
         if others["initial_weights"]:
             network.load_weights(others["initial_weights"])
-        calls.append(SimpleNamespace(clouds=clouds, network=network, **others))
+        calls.append(SimpleNamespace(clouds=clouds, network=network, settings=settings, **others))
         tf.io.gfile.makedirs(others["state"].folder)
         return network
 
@@ -86,11 +95,16 @@ def test_the_model_its_weights_and_no_state_are_left(arguments, given):
     assert os.listdir(fn_args.custom_config["training_state"]) == []
 
 
+def make_empty_model(path):
+    os.makedirs(path)
+    (Path(path) / "saved_model.pb").touch()
+
+
 @pytest.fixture
 def no_export(monkeypatch):
     """Leaves out what takes seconds; the folder is there all the same."""
     monkeypatch.setattr(
-        trainer, "export", lambda network, categories, path, settings: os.makedirs(path)
+        trainer, "export", lambda network, categories, path, settings: make_empty_model(path)
     )
 
 
@@ -111,15 +125,31 @@ def test_it_starts_from_the_given_models_weights(arguments, given):
     assert given[0].state.folder != given[1].state.folder
 
 
-def test_a_model_without_weights_cannot_be_started_from(arguments, given):
+def test_a_model_without_weights_cannot_be_started_from(arguments, given, tmp_path):
+    (tmp_path / "saved_model.pb").touch()
     with pytest.raises(TrainingError, match=r"model has no weights in .*warm_start none first"):
-        run_fn(arguments(base_model="/nowhere/Format-Serving"))
+        run_fn(arguments(base_model=str(tmp_path)))
+
+
+@pytest.mark.usefixtures("no_export")
+def test_no_model_to_start_from_means_new_weights(arguments, given, tmp_path):
+    run_fn(arguments(base_model=str(tmp_path / "nothing was pushed" / "Format-Serving")))
+    assert given[0].initial_weights is None
+
+
+@pytest.mark.usefixtures("no_export")
+@pytest.mark.parametrize(("steps", "epochs"), [(None, 2), (1, 1), (2, 1), (3, 2), (10, 5)])
+def test_steps_are_rounded_up_to_whole_epochs(arguments, given, steps, epochs):
+    # Eight clouds, four a step: two steps an epoch.
+    run_fn(arguments(train_steps=steps, batch_size=4, epochs=2))
+    assert given[0].settings.epochs == epochs
 
 
 def test_weights_of_another_shape_are_refused_in_a_sentence(arguments):
     fn_args = arguments("2", base_model=arguments("1").serving_model_dir)
     path = weights_path(fn_args.base_model)
     os.makedirs(os.path.dirname(path))
+    (Path(fn_args.base_model) / "saved_model.pb").touch()
     wider = PLAIN.model_copy(update={"head_widths": (32,)})
     build_network(wider, 2).save_weights(path)
     with pytest.raises(TrainingError, match="do not fit this network, which has other widths"):

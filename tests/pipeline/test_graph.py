@@ -13,6 +13,7 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
 
 from pipeline.config import ConfigError, load_config
 from pipeline.graph import Places, create_pipeline, evaluation_config
+from pipeline.platforms import Platform
 from schema.categories import SHAPENET_CATEGORIES
 
 OPTIONAL = {"Tuner", "UnlabelledExampleGen", "BulkInferrer", "PredictedParts"}
@@ -55,8 +56,7 @@ def test_kubeflow_compiles_the_same_graph(tmp_path, statistics_strategy):
     pipeline = create_pipeline(
         load_config("airplane"),
         places("gs://bucket"),
-        LatestBlessedModelStrategy,
-        statistics_strategy,
+        Platform(LatestBlessedModelStrategy, statistics_strategy),
     )
     tasks = compiled(tmp_path, pipeline)
     assert {"Trainer", "Evaluator", "Pusher", "CloudValidator", "SegmentationReport"} <= set(tasks)
@@ -80,8 +80,7 @@ def test_kubeflow_compiles_the_optional_nodes(tmp_path):
         create_pipeline(
             config.model_copy(update={"tuning": tuning}),
             places("gs://bucket", unlabelled=2),
-            LatestBlessedModelStrategy,
-            None,
+            Platform(LatestBlessedModelStrategy, None),
         ),
     )
     assert set(tasks) >= OPTIONAL

@@ -20,7 +20,7 @@ from components.model_server_probe.executor import (
 )
 from components.settings import ProbeSettings
 from model.signatures import export
-from model.trained_network import save_trained_network, weights_path
+from model.trained_network import save_trained_network
 from schema.record import CloudRecord
 from tests.model.test_signatures import MUG, ROCKET, cloud, make_network
 
@@ -99,8 +99,6 @@ def test_the_blessing_is_the_one_that_pusher_honours(model, tmp_path):
     served, categories = model
     staged = standard_artifacts.Model()
     staged.uri = str(shutil.copytree(served, tmp_path / "model" / "Format-Serving").parent)
-    for name in ("network.json", "network.weights.h5"):
-        shutil.copy(weights_path(served).replace("network.weights.h5", name), staged.uri)
     examples, _ = stage_clouds(clouds(categories), tmp_path / "examples")
     properties = {
         "categories": json.dumps([category.to_json() for category in categories]),

@@ -1,0 +1,128 @@
+"""What can be set of Vertex AI and of Kubeflow Pipelines."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from preprocessing.settings import Settings
+
+_BUCKET = r"^gs://[^/]+(/.*)?$"
+_ACCELERATOR = "Kind of accelerator; null: none."
+
+
+class StepResources(Settings):
+    """What the container of one step gets."""
+
+    cpu: float | None = Field(None, gt=0, description="Cores; null: the platform's default.")
+    memory_gib: float | None = Field(
+        None, gt=0, description="Memory in GiB; null: the platform's default."
+    )
+    accelerator: str | None = Field(None, description=_ACCELERATOR)
+    accelerators: int = Field(1, ge=1, description="How many of them, where there is a kind.")
+
+
+class ClusterSettings(Settings):
+    """What every cluster needs to know; root and image are there or the section is not used."""
+
+    root: str | None = Field(
+        None,
+        pattern=_BUCKET,
+        description="Folder in a bucket, gs://bucket/folder: artifacts/, serving_model/ and the "
+        "training state go below it.",
+    )
+    data: str | None = Field(
+        None,
+        pattern=_BUCKET,
+        description="The converted data set, gs://...; null: data/ below the root.",
+    )
+    image: str | None = Field(
+        None, description="The image that `make image` built, as the cluster pulls it."
+    )
+    resources: StepResources = Field(
+        StepResources(cpu=4, memory_gib=16), description="What each step gets."
+    )
+    resources_of: dict[str, StepResources] = Field(
+        {}, description="What one step gets instead: {Transform: {cpu: 8, memory_gib: 32}}."
+    )
+
+
+class CustomJobSettings(Settings):
+    """The machines of the Trainer's custom job."""
+
+    machine: str = Field("n1-standard-16", description="Type of machine.")
+    accelerator: str | None = Field("NVIDIA_TESLA_T4", description=_ACCELERATOR)
+    accelerators: int = Field(
+        1, ge=1, description="Accelerators of each machine; all of them share each batch."
+    )
+    workers: int = Field(
+        1, ge=1, description="Machines that train together; each batch is shared among them."
+    )
+    spot: bool = Field(
+        False,
+        description="Take machines that may be taken away: cheaper, and training goes on from its "
+        "last checkpoint.",
+    )
+    most_hours: float = Field(24, gt=0, description="After so many hours the job is stopped.")
+
+
+class EndpointSettings(Settings):
+    """An online endpoint that each blessed model is deployed to."""
+
+    name: str | None = Field(
+        None, description="The endpoint's display name; made where it is not there. null: none."
+    )
+    image: str = Field(
+        "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest",
+        description="Vertex AI's prebuilt TensorFlow Serving container; another for GPUs.",
+    )
+    machine: str = Field("n1-standard-4", description="Type of machine.")
+    accelerator: str | None = Field(None, description=_ACCELERATOR)
+    accelerators: int = Field(1, ge=1, description="How many of them, where there is a kind.")
+    least_replicas: int = Field(1, ge=1, description="Machines at least.")
+    most_replicas: int = Field(2, ge=1, description="Machines at most.")
+
+
+class VertexSettings(ClusterSettings):
+    """Vertex AI Pipelines."""
+
+    project: str | None = Field(None, description="The Google Cloud project's id.")
+    region: str | None = Field(None, description="Where everything runs, such as europe-west4.")
+    service_account: str | None = Field(
+        None, description="Whom the steps run as; null: the project's default account."
+    )
+    network: str | None = Field(
+        None, description="A peered network, projects/NUMBER/global/networks/NAME; null: none."
+    )
+    encryption_key: str | None = Field(
+        None, description="A key of Cloud KMS for what the pipeline writes; null: Google's own."
+    )
+    experiment: str | None = Field(
+        None, description="A Vertex Experiment that each run is entered in; null: none."
+    )
+    tensorboard: str | None = Field(
+        None,
+        description="A Vertex TensorBoard's resource name, "
+        "projects/.../locations/.../tensorboards/...; it needs service_account. null: none.",
+    )
+    custom_job: bool = Field(
+        True,
+        description="Train in a custom job, on machines of its own; false: in the Trainer's own "
+        "step, with its resources.",
+    )
+    training: CustomJobSettings = Field(CustomJobSettings(), description="The custom job.")
+    endpoint: EndpointSettings = Field(EndpointSettings(), description="Online predictions.")
+
+
+class KubeflowSettings(ClusterSettings):
+    """Kubeflow Pipelines, open source, version 2."""
+
+    host: str | None = Field(
+        None, description="Address of the Pipelines API; null: the cluster of kubectl's context."
+    )
+    namespace: str | None = Field(
+        None, description="The user's namespace, where there are several; null: the default."
+    )
+    experiment: str = Field("pointnet-parts", description="The experiment that runs are part of.")
+    service_account: str | None = Field(
+        None, description="The Kubernetes service account of the steps; null: the default."
+    )

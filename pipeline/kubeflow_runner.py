@@ -1,0 +1,79 @@
+"""Compiles the pipeline for open-source Kubeflow Pipelines 2; it only chooses where each part runs.
+
+Two things that TFX's graph has elsewhere do not run there, and are replaced: the Resolver of the
+blessed model by ProductionModel, the InfraValidator by ModelServerProbe. Without a Resolver there
+is no drift against the last run either.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tfx import v1 as tfx
+
+from components.production_model.component import ProductionModel
+from pipeline.compilation import NEEDED_BY_ALL, build, check_cluster, complete_resources, defaults
+from pipeline.config import ConfigError, PipelineConfig
+from pipeline.graph import Places
+from pipeline.platforms import Platform
+
+SECTION = "kubeflow"
+SPEC_FILE = "kubeflow.yaml"
+PLATFORM = Platform(baseline_strategy=None, statistics_strategy=None, runtime_parameters=True)
+# A resource's name as Kubernetes has it, such as nvidia.com/gpu.
+_RESOURCE = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
+
+
+def check(config: PipelineConfig) -> None:
+    """Looks whether a config can be compiled for Kubeflow.
+
+    Raises:
+      ConfigError: what is missing or cannot work, in a sentence.
+    """
+    check_cluster(config, SECTION, NEEDED_BY_ALL)
+
+
+def check_accelerator(key: str, kind: str) -> None:
+    """Raises a ConfigError where that is no name of a Kubernetes resource."""
+    if not _RESOURCE.fullmatch(kind):
+        raise ConfigError(
+            f"{key}: found {kind!r}; give the resource's name in Kubernetes, such as "
+            "nvidia.com/gpu or amd.com/gpu"
+        )
+
+
+def compile_pipeline(config: PipelineConfig, places: Places, file: Path) -> None:
+    """Writes the pipeline spec that Kubeflow Pipelines 2 runs, schema version 2.1.0.
+
+    Args:
+      config: one that `check` lets pass.
+      places: see `cluster_places`.
+      file: what to write; ends in .yaml.
+
+    Raises:
+      ConfigError: an accelerator or a step that is not there.
+    """
+    pipeline = build(config, places, PLATFORM, SECTION, check_accelerator)
+    runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
+        config=tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(
+            default_image=config.kubeflow.image, use_pipeline_spec_2_1=True
+        )
+    )
+    spec = runner.run(pipeline, write_out=False)["pipelineSpec"]
+    complete_resources(pipeline, spec)
+    spec["defaultPipelineRoot"] = places.pipeline_root
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    for name, value in defaults(pipeline).items():
+        parameters[name] |= {"defaultValue": value, "isOptional": True}
+    for task in spec["root"]["dag"]["tasks"].values():
+        if task["componentRef"]["name"] == ProductionModel.__name__:
+            _never_cached(task)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(yaml.safe_dump(spec, sort_keys=True, width=100), "utf-8")
+
+
+def _never_cached(task: dict[str, Any]) -> None:
+    task["cachingOptions"] = {}

@@ -1,0 +1,52 @@
+"""Compiles a config for the clusters that it names: the work of `pointnet-parts compile`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pipeline import kubeflow_runner, vertex_runner
+from pipeline.compilation import PLATFORMS, cluster_places, read_manifest, used_platforms
+from pipeline.config import ConfigError, PipelineConfig
+
+_RUNNERS = {"vertex": vertex_runner, "kubeflow": kubeflow_runner}
+
+
+def compile_specs(
+    config: PipelineConfig, manifest_file: str, platforms: Sequence[str], folder: Path
+) -> Iterator[Path]:
+    """Writes a file for each cluster; all are checked before the first is written.
+
+    Args:
+      config: what to do, and where.
+      manifest_file: manifest.json of the data set; "" where its parts are ShapeNet's.
+      platforms: of PLATFORMS; none: all that the config has a root for.
+      folder: where to write.
+
+    Yields:
+      Each file written.
+
+    Raises:
+      ConfigError: what is missing or cannot work.
+      BadInput: the manifest is none.
+    """
+    chosen = [_RUNNERS[name] for name in platforms or used_platforms(config)]
+    if not chosen:
+        raise ConfigError(
+            f"the config says of no cluster where its root is ({', '.join(PLATFORMS)}); "
+            "`pointnet-parts config cluster_example` shows what such a config looks like"
+        )
+    manifest = read_manifest(manifest_file)
+    for runner in chosen:
+        runner.check(config)
+    for runner in chosen:
+        places = cluster_places(config, getattr(config, runner.SECTION), manifest)
+        file = folder / runner.SPEC_FILE
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            runner.compile_pipeline(config, places, file)
+        except OSError as error:
+            raise ConfigError(
+                f"{file} cannot be written ({error.strerror or error}); give another --output"
+            ) from None
+        yield file

@@ -1,0 +1,200 @@
+"""Compiles the pipeline for Vertex AI Pipelines; it only chooses where each part runs.
+
+`pointnet-parts compile` calls it, and TFX's command line loads it as its pipeline file:
+
+    POINTNET_CONFIG=mine.yaml tfx pipeline create --engine vertex \
+        --pipeline_path $PWD/pipeline/vertex_runner.py
+
+TFX's command passes no arguments on: POINTNET_CONFIG and POINTNET_MANIFEST say what `--config` and
+`--manifest` say elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tfx import v1 as tfx
+from tfx.dsl.input_resolution.strategies.latest_artifact_strategy import LatestArtifactStrategy
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
+    LatestBlessedModelStrategy,
+)
+
+from pipeline.cluster_settings import VertexSettings
+from pipeline.compilation import (
+    NEEDED_BY_ALL,
+    build,
+    check_cluster,
+    cluster_places,
+    complete_resources,
+    defaults,
+    read_manifest,
+)
+from pipeline.config import ConfigError, PipelineConfig, load_config
+from pipeline.graph import Places
+from pipeline.platforms import Platform
+from preprocessing.findings import BadInput
+
+SECTION = "vertex"
+SPEC_FILE = "vertex.json"
+_NEEDED = {
+    "project": "give the id of the Google Cloud project",
+    "region": "give the region where everything runs, such as europe-west4",
+    **NEEDED_BY_ALL,
+}
+_google = tfx.extensions.google_cloud_ai_platform
+
+
+def check(config: PipelineConfig) -> None:
+    """Looks whether a config can be compiled for Vertex AI.
+
+    Raises:
+      ConfigError: what is missing or cannot work, in a sentence.
+    """
+    check_cluster(config, SECTION, _NEEDED)
+    vertex = config.vertex
+    if vertex.tensorboard and not vertex.service_account:
+        raise ConfigError(
+            "vertex.tensorboard is set and vertex.service_account is not: Vertex AI asks for both; "
+            "give an account that may write to the TensorBoard"
+        )
+    if vertex.endpoint.least_replicas > vertex.endpoint.most_replicas:
+        raise ConfigError(
+            f"vertex.endpoint.least_replicas is {vertex.endpoint.least_replicas}, above "
+            f"most_replicas, {vertex.endpoint.most_replicas}"
+        )
+    for key, kind in (
+        ("training", vertex.training.accelerator if vertex.custom_job else None),
+        ("endpoint", vertex.endpoint.accelerator if vertex.endpoint.name else None),
+    ):
+        if kind:
+            check_accelerator(f"{SECTION}.{key}.accelerator", kind)
+
+
+def check_accelerator(key: str, kind: str) -> None:
+    """Raises a ConfigError where Vertex AI has no GPU of that name."""
+    from google.cloud.aiplatform_v1 import AcceleratorType
+
+    known = [name for name in AcceleratorType.__members__ if name.startswith("NVIDIA_")]
+    if kind not in known:
+        raise ConfigError(f"{key}: found {kind!r}; Vertex AI's GPUs are {', '.join(known)}")
+
+
+def platform(config: PipelineConfig) -> Platform:
+    """What the graph has to know of Vertex AI."""
+    vertex = config.vertex
+    where = {_google.ENABLE_VERTEX_KEY: True, _google.VERTEX_REGION_KEY: vertex.region}
+    job = {**where, _google.TRAINING_ARGS_KEY: _custom_job(config)}
+    return Platform(
+        baseline_strategy=LatestBlessedModelStrategy,
+        statistics_strategy=LatestArtifactStrategy,
+        runtime_parameters=True,
+        trainer=_google.Trainer if vertex.custom_job else tfx.components.Trainer,
+        trainer_config=job if vertex.custom_job else {},
+        endpoint={**where, **_endpoint(vertex)} if vertex.endpoint.name else None,
+    )
+
+
+def _custom_job(config: PipelineConfig) -> dict[str, Any]:
+    """The Trainer's job, as Vertex AI's CustomJob; TFX puts the command in."""
+    vertex, training = config.vertex, config.vertex.training
+    machine: dict[str, Any] = {"machine_type": training.machine}
+    if training.accelerator:
+        machine["accelerator_type"] = training.accelerator
+        machine["accelerator_count"] = training.accelerators
+    # The first pool is the chief, the second its workers; Vertex AI tells each in TF_CONFIG.
+    pools = [
+        {
+            "machine_spec": machine,
+            "replica_count": replicas,
+            "container_spec": {"image_uri": vertex.image},
+        }
+        for replicas in (1, training.workers - 1)
+        if replicas
+    ]
+    scheduling: dict[str, Any] = {"timeout": f"{training.most_hours * 3600:.0f}s"}
+    if training.spot:
+        scheduling["strategy"] = "SPOT"
+    job_spec = {
+        "worker_pool_specs": pools,
+        "scheduling": scheduling,
+        "base_output_directory": {"output_uri_prefix": f"{vertex.root}/custom_job"},
+        "service_account": vertex.service_account,
+        "network": vertex.network,
+        "tensorboard": vertex.tensorboard,
+    }
+    return {
+        "project": vertex.project,
+        "display_name": f"{config.pipeline_name}-training",
+        "job_spec": {key: value for key, value in job_spec.items() if value},
+        **(
+            {"encryption_spec": {"kms_key_name": vertex.encryption_key}}
+            if vertex.encryption_key
+            else {}
+        ),
+    }
+
+
+def _endpoint(vertex: VertexSettings) -> dict[str, Any]:
+    """What TFX's Pusher to an endpoint wants to know."""
+    endpoint = vertex.endpoint
+    arguments: dict[str, Any] = {
+        "project": vertex.project,
+        "endpoint_name": endpoint.name,
+        "machine_type": endpoint.machine,
+        "min_replica_count": endpoint.least_replicas,
+        "max_replica_count": endpoint.most_replicas,
+        "traffic_percentage": 100,
+    }
+    if endpoint.accelerator:
+        arguments["accelerator_type"] = endpoint.accelerator
+        arguments["accelerator_count"] = endpoint.accelerators
+    return {
+        _google.VERTEX_CONTAINER_IMAGE_URI_KEY: endpoint.image,
+        _google.SERVING_ARGS_KEY: arguments,
+    }
+
+
+def compile_pipeline(config: PipelineConfig, places: Places, file: Path) -> None:
+    """Writes the PipelineJob that Vertex AI runs.
+
+    Args:
+      config: one that `check` lets pass.
+      places: see `cluster_places`.
+      file: what to write; ends in .json.
+
+    Raises:
+      ConfigError: an accelerator or a step that is not there.
+    """
+    pipeline = build(config, places, platform(config), SECTION, check_accelerator)
+    runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
+        config=tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(
+            display_name=config.pipeline_name, default_image=config.vertex.image
+        ),
+        output_dir=str(file.parent),
+        output_filename=file.name,
+    )
+    job = runner.run(pipeline, parameter_values=defaults(pipeline))
+    complete_resources(pipeline, job["pipelineSpec"])
+    # TFX's command line has the runner write elsewhere.
+    written = Path(runner._output_dir, runner._output_filename)
+    written.write_text(json.dumps(job, indent=1, sort_keys=True) + "\n", "utf-8")
+
+
+def main() -> None:
+    """For TFX's command line; see the module."""
+    try:
+        config = load_config(os.environ.get("POINTNET_CONFIG") or "cluster_example")
+        check(config)
+        manifest = read_manifest(os.environ.get("POINTNET_MANIFEST", ""))
+        places = cluster_places(config, config.vertex, manifest)
+        compile_pipeline(config, places, Path("out", "specs", SPEC_FILE).absolute())
+    except (ConfigError, BadInput) as error:
+        sys.exit(f"Cannot compile: {error}")
+
+
+if __name__ == "__main__":
+    main()

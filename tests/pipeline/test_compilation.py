@@ -1,0 +1,311 @@
+"""The same graph for Vertex AI and for Kubeflow: what differs, what can be set, what is refused."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from pipeline import kubeflow_runner, vertex_runner
+from pipeline.cli import main
+from pipeline.compilation import IMAGE_FOLDER, cluster_places
+from pipeline.config import ConfigError, load_config, parse_config, to_yaml
+from pipeline.specs import compile_specs
+from preprocessing.convert import convert
+from preprocessing.demo_shapes import make_demo_shapes
+
+EXAMPLE = load_config("cluster_example")
+ROOT = Path(__file__).resolve().parents[2]
+GENERIC_TRAINER = "tfx.components.trainer.executor.GenericExecutor"
+
+
+def changed(section, **changes):
+    """The example with some values of a section changed, as a file would change them."""
+    values = yaml.safe_load(to_yaml(EXAMPLE))
+    values[section] |= changes
+    return parse_config(yaml.safe_dump(values), "changed")
+
+
+def compiled(config, folder, platform, manifest=""):
+    (file,) = compile_specs(config, manifest, [platform], folder)
+    return yaml.safe_load(file.read_text())
+
+
+@pytest.fixture(scope="module")
+def vertex(tmp_path_factory):
+    return compiled(EXAMPLE, tmp_path_factory.mktemp("specs"), "vertex")
+
+
+@pytest.fixture(scope="module")
+def kubeflow(tmp_path_factory):
+    return compiled(EXAMPLE, tmp_path_factory.mktemp("specs"), "kubeflow")
+
+
+def container(spec, step):
+    return spec["deploymentSpec"]["executors"][f"{step}_executor"]["container"]
+
+
+def parameter(spec, step, name):
+    """The constant that a step is given."""
+    (value,) = spec["root"]["dag"]["tasks"][step]["inputs"]["parameters"][name][
+        "runtimeValue"
+    ].values()
+    return value if isinstance(value, str) else value["stringValue"]
+
+
+def test_both_have_the_same_steps_but_for_what_kubeflow_does_not_run(vertex, kubeflow):
+    on_vertex = set(vertex["pipelineSpec"]["root"]["dag"]["tasks"])
+    on_kubeflow = set(kubeflow["root"]["dag"]["tasks"])
+    assert on_kubeflow - on_vertex == {"ProductionModel"}
+    assert on_vertex - on_kubeflow == {
+        "BaselineResolver-model-blessing-resolver",
+        "BaselineResolver-model-resolver",
+        "PreviousStatisticsResolver",
+        "DriftValidator",
+    }
+    kinds = {kind for e in kubeflow["deploymentSpec"]["executors"].values() for kind in e}
+    assert kinds == {"container"}
+
+
+def test_kubeflows_evaluator_is_given_the_model_in_production_never_cached(kubeflow):
+    tasks = kubeflow["root"]["dag"]["tasks"]
+    baseline = tasks["Evaluator"]["inputs"]["artifacts"]["baseline_model"]
+    assert baseline["taskOutputArtifact"]["producerTask"] == "ProductionModel"
+    assert tasks["ProductionModel"]["cachingOptions"] == {}
+    assert tasks["Transform"]["cachingOptions"] == {"enableCache": True}
+    assert kubeflow["schemaVersion"] == "2.1.0"
+    assert (
+        kubeflow["defaultPipelineRoot"] == "gs://example-bucket/pointnet-parts-kubeflow/artifacts"
+    )
+
+
+def test_what_people_change_between_runs_are_parameters(vertex, kubeflow):
+    job = vertex["runtimeConfig"]["parameters"]
+    ours = kubeflow["root"]["inputDefinitions"]["parameters"]
+    assert set(job) == set(ours) == {"data_root", "train_args", "eval_config"}
+    assert job["data_root"]["stringValue"] == "gs://example-bucket/pointnet-parts/data"
+    assert ours["data_root"]["defaultValue"] == "gs://example-bucket/pointnet-parts-kubeflow/data"
+    for text in (job["eval_config"]["stringValue"], ours["eval_config"]["defaultValue"]):
+        (metrics,) = json.loads(text)["metrics_specs"]
+        (bound,) = metrics["per_slice_thresholds"]["instance_miou"]["thresholds"]
+        assert bound["threshold"]["value_threshold"]["lower_bound"] == 0.75
+    for spec in (vertex["pipelineSpec"], kubeflow):
+        tasks = spec["root"]["dag"]["tasks"]
+        for step, name in (("ImportExampleGen", "input_base"), ("Trainer", "train_args")):
+            given = tasks[step]["inputs"]["parameters"][name]
+            assert given == {"componentInputParameter": name.replace("input_base", "data_root")}
+
+
+def test_every_step_runs_in_our_image_with_its_resources(vertex, kubeflow):
+    for spec, section in ((vertex["pipelineSpec"], "vertex"), (kubeflow, "kubeflow")):
+        image = getattr(EXAMPLE, section).image
+        executors = spec["deploymentSpec"]["executors"].values()
+        containers = [e["container"] for e in executors if "container" in e]
+        assert len(containers) > 10
+        for one in containers:
+            assert one["image"] == image
+            assert {"cpuLimit", "memoryLimit"} <= set(one["resources"])
+    assert container(kubeflow, "Trainer")["resources"] == {
+        "cpuLimit": 8.0,
+        "memoryLimit": 32.0,
+        "accelerator": {"type": "nvidia.com/gpu", "count": "1"},
+    }
+    # TFX's compiler would leave these out.
+    assert container(kubeflow, "ImportExampleGen")["resources"]["memoryLimit"] == 16.0
+    assert parameter(kubeflow, "ImportSchemaGen", "schema_file").startswith(IMAGE_FOLDER)
+
+
+def custom_job(config, folder):
+    spec = compiled(config, folder, "vertex")["pipelineSpec"]
+    return json.loads(parameter(spec, "Trainer", "custom_config"))["ai_platform_training_args"]
+
+
+def test_vertexs_trainer_is_a_custom_job(vertex, tmp_path):
+    from google.cloud.aiplatform_v1 import CustomJob
+
+    path = container(vertex["pipelineSpec"], "Trainer")["args"][1]
+    assert path.startswith("tfx.extensions.google_cloud_ai_platform.trainer.executor.")
+    job = custom_job(
+        changed(
+            "vertex",
+            tensorboard="projects/1/locations/europe-west4/tensorboards/2",
+            encryption_key="projects/p/locations/l/keyRings/r/cryptoKeys/k",
+            training={"workers": 3, "accelerator": "NVIDIA_L4", "accelerators": 4, "spot": True},
+        ),
+        tmp_path,
+    )
+    assert job.pop("project") == "example-project"
+    # The very type that TFX hands to Vertex AI's client: an unknown key would raise.
+    understood = CustomJob(job)
+    chief, workers = understood.job_spec.worker_pool_specs
+    assert (chief.replica_count, workers.replica_count) == (1, 2)
+    assert chief.machine_spec.accelerator_type.name == "NVIDIA_L4"
+    assert chief.machine_spec.accelerator_count == 4
+    assert chief.container_spec.image_uri == EXAMPLE.vertex.image
+    assert understood.job_spec.scheduling.strategy.name == "SPOT"
+    assert understood.job_spec.scheduling.timeout.total_seconds() == 24 * 3600
+    assert understood.job_spec.tensorboard.endswith("tensorboards/2")
+    assert understood.encryption_spec.kms_key_name.endswith("cryptoKeys/k")
+
+
+def test_vertexs_trainer_may_be_a_step_of_its_own(tmp_path):
+    gpu = {"cpu": 8, "memory_gib": 30, "accelerator": "NVIDIA_TESLA_T4"}
+    config = changed("vertex", custom_job=False, resources_of={"Trainer": gpu})
+    spec = compiled(config, tmp_path, "vertex")["pipelineSpec"]
+    assert container(spec, "Trainer")["args"][1] == GENERIC_TRAINER
+    accelerator = container(spec, "Trainer")["resources"]["accelerator"]
+    assert accelerator == {"type": "NVIDIA_TESLA_T4", "count": "1"}
+
+
+def test_a_blessed_model_may_go_to_an_endpoint_too(tmp_path):
+    config = changed("vertex", endpoint={"name": "parts", "accelerator": "NVIDIA_L4"})
+    spec = compiled(config, tmp_path, "vertex")["pipelineSpec"]
+    task = spec["root"]["dag"]["tasks"]["EndpointPusher"]
+    assert {"model", "model_blessing", "infra_blessing"} == set(task["inputs"]["artifacts"])
+    given = json.loads(parameter(spec, "EndpointPusher", "custom_config"))
+    assert given["ai_platform_serving_args"]["endpoint_name"] == "parts"
+    assert given["ai_platform_serving_args"]["accelerator_type"] == "NVIDIA_L4"
+    assert given["ai_platform_vertex_container_image_uri"] == config.vertex.endpoint.image
+
+
+def test_warm_start_on_kubeflow_begins_with_the_model_in_production(tmp_path):
+    config = changed("training", warm_start="last_blessed")
+    tasks = compiled(config, tmp_path, "kubeflow")["root"]["dag"]["tasks"]
+    given = tasks["Trainer"]["inputs"]["artifacts"]["base_model"]
+    assert given["taskOutputArtifact"]["producerTask"] == "ProductionModel"
+
+
+def test_the_manifest_says_which_parts_and_which_of_them_are_tested(tmp_path):
+    make_demo_shapes(tmp_path / "shapes", 8, ["Chair"], 0)
+    settings = EXAMPLE.data.model_copy(update={"category": "Chair"})
+    convert(str(tmp_path / "shapes"), str(tmp_path / "data"), settings, ())
+    file = tmp_path / "data" / "manifest.json"
+    spec = compiled(EXAMPLE, tmp_path, "kubeflow", str(file))
+    (category,) = json.loads(parameter(spec, "CloudValidator", "categories"))
+    assert category["name"] == "Chair"
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "platform", "words"),
+    [
+        ("vertex", {"project": None, "region": None}, "vertex", "vertex.project is missing: give"),
+        ("vertex", {"image": None}, "vertex", "vertex.image is missing: give the image that"),
+        (
+            "kubeflow",
+            {"root": None},
+            "kubeflow",
+            "kubeflow.root is missing: .*the config has a section vertex: --platform vertex",
+        ),
+        (
+            "vertex",
+            {"training": {"accelerator": "NVIDIA_T4"}},
+            "vertex",
+            "vertex.training.accelerator: found 'NVIDIA_T4'; Vertex AI's GPUs are NVIDIA_TESLA_K80",
+        ),
+        (
+            "kubeflow",
+            {"resources_of": {"Trainer": {"accelerator": "NVIDIA_L4"}}},
+            "kubeflow",
+            "kubeflow.resources_of.Trainer.accelerator: found 'NVIDIA_L4'; give the resource's",
+        ),
+        (
+            "kubeflow",
+            {"resources_of": {"Traner": {"cpu": 1}}},
+            "kubeflow",
+            "kubeflow.resources_of names Traner, which is no step of the pipeline",
+        ),
+        (
+            "vertex",
+            {"tensorboard": "projects/1/locations/l/tensorboards/2", "service_account": None},
+            "vertex",
+            "vertex.tensorboard is set and vertex.service_account is not",
+        ),
+        (
+            "vertex",
+            {"endpoint": {"least_replicas": 3}},
+            "vertex",
+            "vertex.endpoint.least_replicas is 3, above most_replicas, 2",
+        ),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_written(
+    section, changes, platform, words, tmp_path
+):
+    with pytest.raises(ConfigError, match=words):
+        list(compile_specs(changed(section, **changes), "", [platform], tmp_path / "specs"))
+    assert not list(tmp_path.glob("specs/*"))
+
+
+def test_docker_is_refused_and_a_bucket_is_asked_for():
+    with pytest.raises(ConfigError, match="no step of kubeflow has a Docker daemon"):
+        kubeflow_runner.check(EXAMPLE.model_copy(update={"infra_validation": "docker"}))
+    with pytest.raises(ConfigError, match=r"vertex.root: found '/data'"):
+        changed("vertex", root="/data")
+
+
+def test_a_category_that_is_not_shapenets_needs_the_manifest(tmp_path):
+    config = changed("data", category="Rocketship")
+    with pytest.raises(
+        ConfigError, match=r"data.category is Rocketship, whose parts only the data"
+    ):
+        cluster_places(config, config.vertex, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config", "demo"], "the config says of no cluster where its root is"),
+        (["--manifest", "/nowhere.json"], "the manifest /nowhere.json cannot be read"),
+        (["--output", "/dev/null/specs"], "cannot be written"),
+    ],
+)
+def test_the_command_says_what_is_wrong(arguments, words):
+    done = CliRunner().invoke(main, ["compile", *arguments])
+    assert done.exit_code == 2
+    assert words in done.output
+
+
+WITHOUT_NETWORK = """
+import socket
+
+def refuse(*_, **__):
+    raise AssertionError("a connection was tried")
+
+socket.socket.connect = socket.socket.connect_ex = socket.socket.sendto = refuse
+socket.getaddrinfo = socket.create_connection = refuse
+from pipeline.cli import main
+main()
+"""
+
+
+@pytest.mark.slow
+def test_importing_and_compiling_reach_for_no_network(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_NETWORK, "compile", "--output", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == [str(tmp_path / n) for n in ("vertex.json", "kubeflow.yaml")]
+
+
+@pytest.mark.slow
+def test_tfxs_own_command_line_makes_the_same_job(vertex, tmp_path, monkeypatch):
+    from tfx.tools.cli.cli_main import cli_group
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    # It asks the pip that it finds on the path what is installed.
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("VERTEX_HOME", str(tmp_path / "vertex"))
+    monkeypatch.setenv("POINTNET_CONFIG", "cluster_example")
+    words = ["pipeline", "create", "--engine", "vertex", "--pipeline_path"]
+    done = CliRunner().invoke(cli_group, [*words, vertex_runner.__file__])
+    assert "created successfully" in done.output, done.output
+    (file,) = tmp_path.glob("vertex/*/pipeline.json")
+    assert json.loads(file.read_text()) == vertex

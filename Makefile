@@ -7,12 +7,13 @@ CATEGORY ?=
 OUT ?= out
 MANIFEST ?=
 TESTS ?=
+PUSH ?=
 BENCH ?=
 
 IN_ENVIRONMENT = python3 requirements/environment.py run --
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-newest compile fuzz bench lint format lock check clean help
+.PHONY: run test test-newest compile fuzz image bench lint format lock check clean help
 
 run: ## run the pipeline: CONFIG=<preset or YAML file> DATA=<folder or zip> CATEGORY=<name or all> OUT=<folder>
 	@$(IN_ENVIRONMENT) python -m pipeline.local_runner --config "$(CONFIG)" --data "$(DATA)" --category "$(CATEGORY)" --out "$(OUT)"
@@ -35,6 +36,9 @@ lint: ## check the code: ruff, its formatter, and mypy
 
 format: ## let ruff format the code and mend what it can
 	@$(IN_ENVIRONMENT) python -m requirements.lint --mend
+
+image: ## build the container image with Docker, Podman or Buildah: PUSH=<registry and path>, GPU=0 without CUDA
+	@python3 -m deploy.build_image --push "$(PUSH)"
 
 bench: ## measure everything and write bench/out/results.json: BENCH=<conversion, transform, network, epoch, evaluation or quality> for some
 	@$(IN_ENVIRONMENT) python -m bench $(BENCH)

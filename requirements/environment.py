@@ -59,6 +59,11 @@ class Stack:
         """What comes on top of `lock` where there is an NVIDIA GPU."""
         return REQUIREMENTS / f"tfx-{self.tfx}-cuda.txt"
 
+    @property
+    def image_lock(self) -> Path:
+        """The part of `lock` that the container image holds; only the newest stack has one."""
+        return REQUIREMENTS / f"tfx-{self.tfx}-image.txt"
+
 
 # Best first. The newest TFX's ML Metadata and TFDV wheels need glibc 2.38's symbols and are built
 # for 2.39; what the other one locks (h5py, for one) is built for 2.28.

@@ -5,9 +5,16 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from pathlib import Path
 from typing import List
 
-CHECKS = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]]
+CHECKS = [
+    ["ruff", "check", "."],
+    ["ruff", "format", "--check", "."],
+    ["mypy"],
+    ["hadolint", "--failure-threshold", "info", "deploy/Dockerfile"],
+    ["zizmor", "--offline", "--no-progress", "--quiet", ".github"],
+]
 MENDERS = [["ruff", "check", "--fix", "."], ["ruff", "format", "."]]
 
 
@@ -16,7 +23,9 @@ def failures(commands: List[List[str]]) -> List[str]:
     failed = []
     for command in commands:
         print("$", *command, flush=True)
-        if subprocess.run([sys.executable, "-m", *command], check=False).returncode != 0:
+        # Beside this Python: not all of them are modules.
+        program = Path(sys.executable).with_name(command[0])
+        if subprocess.run([program, *command[1:]], check=False).returncode != 0:
             failed.append(" ".join(command))
     return failed
 

@@ -32,6 +32,9 @@ OPTIONS = {
     "1.21": ["--universal", "--python-version", "3.12"],
 }
 
+# Debian 13, which the image stands on.
+IMAGE_OPTIONS = ["--python-version", "3.13", "--python-platform", "x86_64-manylinux_2_40"]
+
 
 def compile_lock(uv: Path, source: Path, target: Path, options: List[str]) -> None:
     """Lets uv resolve one `.in` file."""
@@ -85,6 +88,9 @@ def main() -> int:
                 compile_lock(uv, source, target, [*options, "--constraint", stack.lock.name])
                 extra = only_on_top(target.read_text(), stack.lock.read_text())
                 stack.cuda_lock.write_text(HEADER.format(source=source.name) + extra)
+        image_lock = environment.NEWEST.image_lock
+        options = [*IMAGE_OPTIONS, "--constraint", environment.NEWEST.lock.name]
+        compile_lock(uv, image_lock.with_suffix(".in"), image_lock, options)
     except subprocess.CalledProcessError as error:
         print(f"error: uv could not resolve {error.cmd[3]}; it says why above.", file=sys.stderr)
         return 1

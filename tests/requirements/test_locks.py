@@ -23,8 +23,8 @@ def version(file, name):
 
 def test_the_locks_are_all_there():
     stacks = [file for stack in environment.STACKS for file in environment.locks(stack, cuda=True)]
-    expected = {*stacks, environment.build_lock(), environment.REQUIREMENTS / "uv.txt"}
-    assert set(LOCKS) == expected
+    alone = {environment.build_lock(), environment.REQUIREMENTS / "uv.txt"}
+    assert set(LOCKS) == {*stacks, environment.NEWEST.image_lock, *alone}
 
 
 @pytest.mark.parametrize("file", LOCKS, ids=lambda file: file.name)
@@ -65,6 +65,20 @@ def test_the_cuda_lock_holds_only_what_comes_on_top(stack):
     assert extra
     assert all(name.startswith("nvidia-") for name in extra)
     assert not extra & names(stack.lock)
+
+
+def test_the_image_holds_the_newest_stack_without_what_only_the_tests_need():
+    stack = environment.NEWEST
+    image = names(stack.image_lock)
+    # The stack's lock may have two versions of a package, one for each Python.
+    heads = [
+        {block.split()[0] for block in lock.blocks(file.read_text())}
+        for file in (stack.image_lock, stack.lock)
+    ]
+    assert heads[0] <= heads[1]
+    assert {"tfx", "kfp", "apache-beam", "tensorflow-serving-api", "setuptools"} <= image
+    left_out = {"pytest", "mypy", "ruff", "atheris", "jax", "openvino", "hypothesis", "zizmor"}
+    assert left_out <= names(stack.lock) - image
 
 
 @pytest.mark.parametrize("stack", environment.STACKS, ids=lambda stack: stack.tfx)

@@ -31,7 +31,7 @@ compile: ## compile the pipeline for the clusters that CONFIG names: OUT/specs/v
 fuzz: ## damaged files for every parser, tens of thousands each; what breaks one is kept in out/fuzz
 	@$(IN_ENVIRONMENT) python -m tests.fuzz.fuzz_parsers
 
-lint: ## check the code: ruff, its formatter, and mypy
+lint: ## check the code (ruff, its formatter, mypy), the Dockerfile (hadolint) and the workflow (zizmor)
 	@$(IN_ENVIRONMENT) python -m requirements.lint
 
 format: ## let ruff format the code and mend what it can

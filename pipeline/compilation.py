@@ -14,6 +14,7 @@ from tfx import v1 as tfx
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.data_types import RuntimeParameter
 
+from pipeline.beam_settings import beam_args
 from pipeline.cluster_settings import ClusterSettings, StepResources
 from pipeline.config import ConfigError, PipelineConfig
 from pipeline.graph import Places, create_pipeline
@@ -29,6 +30,7 @@ IMAGE_FOLDER = "/opt/pointnet-parts"
 _SCHEMA_FILE = f"{IMAGE_FOLDER}/schema/schema.pbtxt"
 # The clusters, as their sections of the config are called.
 PLATFORMS = ("vertex", "kubeflow")
+_ONLY_HERE = ("--flink_job_server_jar", "--spark_job_server_jar")
 NEEDED_BY_ALL = {
     "root": "give a folder in a bucket that the cluster can write, such as gs://bucket/pointnet",
     "image": "give the image that `make image` built and pushed, with its tag or digest",
@@ -103,6 +105,13 @@ def check_cluster(config: PipelineConfig, section: str, needed: Mapping[str, str
             f"infra_validation is docker, and no step of {section} has a Docker daemon; set it to "
             "auto or probe: ModelServerProbe asks the model without one"
         )
+    for arg in beam_args(config.beam):
+        if arg.partition("=")[0] in _ONLY_HERE or arg == "--environment_type=LOOPBACK":
+            raise ConfigError(
+                f"beam has Beam started with {arg}, which holds for this machine and not inside a "
+                f"step of {section}: give the job_endpoint of a job server that runs already, and "
+                "environment_type DOCKER with the image"
+            )
 
 
 def used_platforms(config: PipelineConfig) -> list[str]:

@@ -13,10 +13,13 @@ BENCH ?=
 IN_ENVIRONMENT = python3 requirements/environment.py run --
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-newest compile fuzz image bench lint format lock check clean help
+.PHONY: run serve test test-newest compile fuzz image bench lint format lock check clean help
 
 run: ## run the pipeline: CONFIG=<preset or YAML file> DATA=<folder or zip> CATEGORY=<name or all> OUT=<folder>
 	@$(IN_ENVIRONMENT) python -m pipeline.local_runner --config "$(CONFIG)" --data "$(DATA)" --category "$(CATEGORY)" --out "$(OUT)"
+
+serve: ## start TensorFlow Serving on what was pushed under OUT=<folder>, with Docker, or say what is missing
+	@$(IN_ENVIRONMENT) python -m pipeline.cli serve --out "$(OUT)"
 
 test: ## run the tests: TESTS=<folder, file or pytest options> for some of them
 	@$(IN_ENVIRONMENT) python -m pytest $(TESTS)
@@ -40,7 +43,7 @@ format: ## let ruff format the code and mend what it can
 image: ## build the container image with Docker, Podman or Buildah: PUSH=<registry and path>, GPU=0 without CUDA
 	@python3 -m deploy.build_image --push "$(PUSH)"
 
-bench: ## measure everything and write bench/out/results.json: BENCH=<conversion, transform, network, epoch, evaluation or quality> for some
+bench: ## measure everything and write bench/out/results.json: BENCH=<conversion, transform, network, epoch, evaluation, serving_batches or quality> for some
 	@$(IN_ENVIRONMENT) python -m bench $(BENCH)
 
 lock: ## compile the lock files anew; UPGRADE=1 takes the newest versions

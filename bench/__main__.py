@@ -14,7 +14,15 @@ from pathlib import Path
 
 from bench.results import RESULTS
 
-PROGRAMS = ("conversion", "transform", "network", "epoch", "evaluation", "quality")
+PROGRAMS = (
+    "conversion",
+    "transform",
+    "network",
+    "epoch",
+    "evaluation",
+    "serving_batches",
+    "quality",
+)
 
 
 def main() -> None:

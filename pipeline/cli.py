@@ -12,6 +12,7 @@ import click
 
 from pipeline import local_runner
 from preprocessing.command_line import PROGRAM
+from serving.batches import MOST_CLOUDS
 
 # These keep what is finished, so that the same command can go on.
 _GOES_ON = ("convert", "download")
@@ -374,6 +375,74 @@ def submit(
     SUBMITTERS[platform](settings, spec, parameters, schedule, wait, click.echo)
 
 
+@main.command()
+@click.option("--out", default="out", show_default=True, help="The folder that a run wrote.")
+@click.option("--gpu", is_flag=True, help="Use an NVIDIA GPU (with Docker).")
+@click.option("--grpc-port", type=click.IntRange(1, 65535), default=8500, show_default=True)
+@click.option("--rest-port", type=click.IntRange(1, 65535), default=8501, show_default=True)
+@click.option(
+    "--wait",
+    type=click.FloatRange(0, min_open=True),
+    default=180.0,
+    show_default=True,
+    help="Seconds until the model has to be available.",
+)
+def serve(out: str, gpu: bool, grpc_port: int, rest_port: int, wait: float) -> None:
+    """Start TensorFlow Serving on what was pushed under OUT, and say how to ask it.
+
+    With tensorflow_model_server where it is on PATH, until Ctrl-C; otherwise with Docker, for this
+    machine alone, until it is stopped as the last line says. New versions are served as they are
+    pushed. OUT/serving_config holds what it is served with; what you change there stays.
+
+    Exit status: 0 it serves; 2 it does not, with the reason.
+    """
+    from pathlib import Path
+
+    from pipeline.serve import serve as start
+
+    start(Path(out).absolute(), gpu, grpc_port, rest_port, wait)
+
+
+@main.command()
+@click.argument("folder")
+@click.option("--stable", type=click.IntRange(1), help="The version with the label stable.")
+@click.option("--canary", type=click.IntRange(1), help="The version with the label canary.")
+@click.option(
+    "--also",
+    type=click.IntRange(1),
+    multiple=True,
+    help="A version to have loaded; again for more.",
+)
+@click.option("--output", default="", help="The model config; default: that of serve.")
+def labels(
+    folder: str,
+    stable: int | None,
+    canary: int | None,
+    also: tuple[int, ...],
+    output: str,
+) -> None:
+    """Say which versions a server has, and which of them is stable and which canary.
+
+    FOLDER is the serving folder with the numbered versions, OUT/serving_model/<name>. What is
+    written is the model config that a server started by serve looks at every 30 seconds. With
+    neither a label nor --also the newest version is served, as in the beginning.
+
+    \b
+      pointnet-parts labels out/serving_model/pointnet_parts --stable 8 --canary 9
+      pointnet-parts labels out/serving_model/pointnet_parts --stable 9 --also 8
+      pointnet-parts labels out/serving_model/pointnet_parts --stable 9
+      pointnet-parts labels out/serving_model/pointnet_parts
+
+    Exit status: 0; 2 where there is no such version, or a server would refuse the change.
+    """  # noqa: D301 - the \b is for click: it leaves the examples' lines as they are
+    from pipeline.labels import label_versions
+
+    named = {"stable": stable, "canary": canary}
+    chosen = {label: version for label, version in named.items() if version is not None}
+    for line in label_versions(folder, chosen, also, output):
+        click.echo(line)
+
+
 def _formats(
     context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
 ) -> tuple[str, ...]:
@@ -426,6 +495,13 @@ def _formats(
     help="Points of a request, padding included; a larger cloud goes alone.",
 )
 @click.option(
+    "--batch-clouds",
+    type=click.IntRange(1),
+    default=MOST_CLOUDS,
+    show_default=True,
+    help="Clouds of a request; no more than the server's max_batch_size.",
+)
+@click.option(
     "--mesh-points",
     type=click.IntRange(1),
     default=4096,
@@ -453,6 +529,7 @@ def segment(
     formats: tuple[str, ...],
     output: str,
     batch_points: int,
+    batch_clouds: int,
     mesh_points: int,
     timeout: float,
 ) -> None:
@@ -507,7 +584,10 @@ def segment(
             str(server), name, version, timeout, label=label, certificate=roots
         )
         asked = reach_server(client, str(server), parts, category)
-    sys.exit(segment_clouds(clouds, asked, formats, Path(output), batch_points, mesh_points))
+    status = segment_clouds(
+        clouds, asked, formats, Path(output), batch_points, batch_clouds, mesh_points
+    )
+    sys.exit(status)
 
 
 @main.command()

@@ -97,8 +97,16 @@ class OutputFolder:
     def data_report(self) -> Path:
         return self.root / "data_report.html"
 
+    @property
+    def models(self) -> Path:
+        return self.root / "serving_model"
+
+    @property
+    def serving_config(self) -> Path:
+        return self.root / "serving_config"
+
     def serving(self, name: str) -> Path:
-        return self.root / "serving_model" / name
+        return self.models / name
 
     def versions(self, name: str) -> set[Path]:
         """The versions of the model that were pushed so far."""

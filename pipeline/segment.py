@@ -127,6 +127,7 @@ def segment_clouds(
     formats: Sequence[str],
     output: Path,
     batch_points: int,
+    batch_clouds: int,
     mesh_points: int,
 ) -> int:
     """Reads clouds, asks for their parts, writes them, and says what went wrong on stderr.
@@ -137,6 +138,7 @@ def segment_clouds(
       formats: of FORMATS.
       output: the folder to write.
       batch_points: the most points of a padded batch.
+      batch_clouds: the most clouds of a batch.
       mesh_points: points drawn from a mesh.
 
     Returns:
@@ -145,7 +147,7 @@ def segment_clouds(
     Raises:
       BadInput: the output folder is no place to write to.
     """
-    run = _Run(model, formats, output, batch_points, mesh_points)
+    run = _Run(model, formats, output, batch_points, batch_clouds, mesh_points)
     sources, missing = find_clouds(places, run.folder.own_files)
     run.failures += map(str, missing)
     try:
@@ -190,6 +192,7 @@ class _Run:
         formats: Sequence[str],
         output: Path,
         batch_points: int,
+        batch_clouds: int,
         mesh_points: int,
     ) -> None:
         self.folder = SegmentedFolder(output, [form for form in formats if form in FILE_FORMATS])
@@ -197,7 +200,8 @@ class _Run:
         self.failures: list[str] = []
         self.stopped = ""
         self._model = model
-        self._batch_points, self._mesh_points = batch_points, mesh_points
+        self._batch_points, self._batch_clouds = batch_points, batch_clouds
+        self._mesh_points = mesh_points
         self._page: dict[str, PageCloud] | None = {} if PAGE_FORMAT in formats else None
         if self._page is not None:
             self.folder.check_page()
@@ -244,7 +248,11 @@ class _Run:
     def _answer(self, some: list[tuple[CloudSource, np.ndarray]]) -> None:
         clouds = [points for _, points in some]
         for index, answer in segment_in_batches(
-            self._model.segmenter, clouds, self._model.index, self._batch_points
+            self._model.segmenter,
+            clouds,
+            self._model.index,
+            self._batch_points,
+            self._batch_clouds,
         ):
             source, points = some[index]
             if isinstance(answer, ServingError):

@@ -12,5 +12,7 @@ batches.py           which clouds go together
 parts_table.py       the parts that a model knows
 segmented_cloud.py   a cloud with its parts
 writers.py           ... as .seg, .csv, .npz, PLY and PNG
+model_config.py      TensorFlow Serving's model config: versions and their labels
 serving_error.py     what went wrong, in a sentence
+tensorflow_serving/  the server's side: compose file, its config, Kubernetes manifests, alerts
 """

@@ -62,7 +62,11 @@ class GrpcClient:
             "retryableStatusCodes": ["UNAVAILABLE"],
         }
         service = {"service": "tensorflow.serving.PredictionService"}
-        config = {"methodConfig": [{"name": [service], "retryPolicy": retry}]}
+        # Over all addresses that a name such as dns:///host:port stands for.
+        config = {
+            "methodConfig": [{"name": [service], "retryPolicy": retry}],
+            "loadBalancingConfig": [{"round_robin": {}}],
+        }
         options = [
             ("grpc.service_config", json.dumps(config)),
             # gRPC repeats no request that its buffer does not hold; by default that is 256 KiB.

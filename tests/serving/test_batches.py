@@ -28,19 +28,20 @@ def cloud(size, number):
     return np.full((size, 3), number, np.float32)
 
 
-@given(st.lists(st.integers(1, 300), max_size=40), st.integers(1, 1000))
-def test_every_cloud_is_in_one_batch_that_is_not_too_large(sizes, most):
-    batches = batches_by_points(sizes, most)
+@given(st.lists(st.integers(1, 300), max_size=40), st.integers(1, 1000), st.integers(1, 9))
+def test_every_cloud_is_in_one_batch_that_is_not_too_large(sizes, most, most_clouds):
+    batches = batches_by_points(sizes, most, most_clouds)
     assert sorted(index for batch in batches for index in batch) == list(range(len(sizes)))
     for batch in batches:
         longest = max(sizes[index] for index in batch)
         assert len(batch) == 1 or len(batch) * longest <= most
+        assert len(batch) <= most_clouds
     in_order = [sizes[index] for batch in batches for index in batch]
     assert in_order == sorted(sizes)
 
 
 def test_clouds_of_like_sizes_go_together():
-    assert batches_by_points([100, 5, 100, 5, 5, 900], 200) == [[1, 3, 4], [0, 2], [5]]
+    assert batches_by_points([100, 5, 100, 5, 5, 900], 200, 8) == [[1, 3, 4], [0, 2], [5]]
 
 
 def test_each_cloud_gets_its_own_answer():

@@ -1,0 +1,329 @@
+"""`pointnet-parts serve` and `labels`: what they decide, and what they say is missing.
+
+The `docker` and `tensorflow_model_server` on PATH here are fakes, short programs that note how they
+were called and answer for the model's status as the real server does. Neither the real server nor a
+Docker daemon took part.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline import serve as serving
+from pipeline.cli import main
+from serving.model_config import read_config
+
+PARTS = {"categories": [{"name": "Rocket", "directory": "r", "parts": ["body", "fin"]}]}
+# What both fakes become: a server that tells the status, of VERSION in STATE, and nothing else.
+STATUS_SERVER = """
+import http.server, json, os, sys, threading
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        status = {"version": "9", "state": os.environ.get("FAKE_STATE", "AVAILABLE"),
+                  "status": {"error_message": "no such luck"}}
+        known = self.path == "/v1/models/pointnet_parts"
+        content = json.dumps({"model_version_status": [status]} if known else {"error": "no"})
+        self.send_response(200 if known else 404)
+        self.end_headers()
+        self.wfile.write(content.encode())
+        if "FAKE_ONCE" in os.environ:
+            threading.Timer(0.2, os._exit, [0]).start()
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+FAKE_DOCKER = """#!{python}
+# A fake of docker with its compose plugin.
+import json, os, pathlib, subprocess, sys
+notes = pathlib.Path({notes!r})
+words = sys.argv[1:]
+with notes.open("a") as file:
+    kept = {{k: v for k, v in os.environ.items() if k.startswith("SERVING_")}}
+    file.write(json.dumps([words, kept]) + "\\n")
+fails = os.environ.get("FAKE_FAILS", "")
+if fails and fails in words:
+    sys.exit(f"the fake was told to fail at {{fails}}")
+pids = notes.with_name("pids")
+if "up" in words and fails != "start":
+    started = subprocess.Popen([sys.executable, "-c", {server!r}, os.environ["SERVING_REST_PORT"]])
+    pids.write_text(str(started.pid))
+if "ps" in words and pids.exists():
+    print("a container")
+if "logs" in words:
+    print("the server's last words")
+"""
+FAKE_BINARY = """#!{python}
+# A fake of tensorflow_model_server; ends by itself once it was asked.
+import json, os, pathlib, sys
+os.environ["FAKE_ONCE"] = ""
+words = sys.argv[1:]
+pathlib.Path({notes!r}).write_text(json.dumps([words, {{}}]) + "\\n")
+port = next(w.split("=")[1] for w in words if w.startswith("--rest_api_port="))
+sys.argv = ["", port]
+exec({server!r})
+"""
+
+
+@pytest.fixture
+def out(tmp_path):
+    """A run's folder with a pushed model, of which only what serve looks at is there."""
+    for version in ("8", "9"):
+        folder = tmp_path / "out" / "serving_model" / "pointnet_parts" / version
+        (folder / "assets").mkdir(parents=True)
+        (folder / "saved_model.pb").write_bytes(b"")
+        (folder / "assets" / "parts.json").write_text(json.dumps(PARTS))
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    """The only folder on PATH, empty, and the ends of what fakes have started."""
+    folder = tmp_path / "path"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    yield folder
+    pids = tmp_path / "pids"
+    if pids.exists():
+        os.kill(int(pids.read_text()), 9)
+
+
+def put(path, name, source):
+    notes = path.parent / "notes"
+    text = source.format(python=sys.executable, notes=str(notes), server=STATUS_SERVER)
+    (path / name).write_text(text)
+    (path / name).chmod(0o755)
+    return lambda: [json.loads(line) for line in notes.read_text().splitlines()]
+
+
+def free_port():
+    with socket.socket() as tried:
+        tried.bind(("127.0.0.1", 0))
+        return tried.getsockname()[1]
+
+
+def serve(out, *options, wait="30"):
+    ports = ["--grpc-port", str(free_port()), "--rest-port", str(free_port())]
+    options = [*ports, *map(str, options)]
+    words = ["serve", "--out", str(out), "--wait", wait, *options]
+    done = CliRunner().invoke(main, words)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
+    return done.exit_code, done.output
+
+
+def test_without_docker_it_says_what_to_install_and_how_to_do_without(out, path):
+    status, said = serve(out)
+    assert status == 2 and "neither tensorflow_model_server nor docker is on PATH" in said
+    assert "--model" in said
+
+
+def test_without_a_daemon_it_says_how_to_start_it(out, path, monkeypatch):
+    put(path, "docker", FAKE_DOCKER)
+    monkeypatch.setenv("FAKE_FAILS", "info")
+    status, said = serve(out)
+    assert status == 2 and "its daemon does not answer (the fake was told to fail at info)" in said
+    assert "systemctl start docker" in said
+
+
+def test_without_the_compose_plugin_it_says_so(out, path, monkeypatch):
+    put(path, "docker", FAKE_DOCKER)
+    monkeypatch.setenv("FAKE_FAILS", "version")
+    status, said = serve(out)
+    assert status == 2 and "docker has no compose plugin" in said
+
+
+@pytest.mark.parametrize("pushed", [(), ("empty",), ("withdrawn",)])
+def test_without_a_pushed_model_it_says_what_pushes_one(pushed, tmp_path, path):
+    put(path, "docker", FAKE_DOCKER)
+    if "empty" in pushed:
+        (tmp_path / "serving_model" / "pointnet_parts" / "3").mkdir(parents=True)
+    if "withdrawn" in pushed:
+        taken = tmp_path / "serving_model" / "pointnet_parts" / "withdrawn-3"
+        taken.mkdir(parents=True)
+        (taken / "saved_model.pb").write_bytes(b"")
+    status, said = serve(tmp_path)
+    assert status == 2 and "no model was pushed there yet" in said and "make run" in said
+
+
+@pytest.mark.parametrize("option", ["--grpc-port", "--rest-port"])
+@pytest.mark.parametrize("fake", ["docker", serving.BINARY])
+def test_a_port_that_somebody_has_is_said(option, fake, out, path):
+    put(path, fake, FAKE_DOCKER if fake == "docker" else FAKE_BINARY)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, said = serve(out, option, port)
+    assert status == 2 and f"port {port} cannot be had on this machine" in said
+    assert f"serve {option}" in said
+
+
+def test_docker_starts_the_compose_file_on_what_was_pushed(out, path):
+    notes = put(path, "docker", FAKE_DOCKER)
+    status, said = serve(out)
+    assert status == 0, said
+    words, given = next(call for call in notes() if "up" in call[0])
+    assert words[:2] == ["compose", "--file"] and words[2].endswith("compose.yaml")
+    assert words[3:] == ["up", "--detach"]
+    assert given["SERVING_MODELS"] == str(out / "serving_model")
+    assert given["SERVING_CONFIG"] == str(out / "serving_config")
+    assert given["SERVING_NAME"] == "pointnet_parts"
+    assert not given["SERVING_USER"].startswith("0:")
+    files = {file.name for file in (out / "serving_config").iterdir()}
+    assert files == {"models.pbtxt", "batching.pbtxt", "monitoring.pbtxt"}
+    (model,) = read_config(out / "serving_config" / "models.pbtxt").model_config_list.config
+    assert model.base_path == "/models/pointnet_parts"
+    assert "pointnet_parts: newest version 9" in said
+    parts = out / "serving_model" / "pointnet_parts" / "9" / "assets" / "parts.json"
+    grpc, rest = given["SERVING_GRPC_PORT"], given["SERVING_REST_PORT"]
+    assert f"segment CLOUD --server localhost:{grpc} --parts {parts}" in said
+    assert f"segment CLOUD --server localhost:{rest} --rest --parts {parts}" in said
+    assert f"http://127.0.0.1:{rest}/monitoring/prometheus/metrics" in said
+    assert "docker compose --project-name pointnet-serving down" in said
+
+
+def test_with_a_gpu_both_compose_files_are_used(out, path):
+    notes = put(path, "docker", FAKE_DOCKER)
+    status, said = serve(out, "--gpu")
+    assert status == 0, said
+    words = next(words for words, _ in notes() if "up" in words)
+    assert [word.rsplit("/", 1)[-1] for word in words if word.endswith(".yaml")] == [
+        "compose.yaml",
+        "compose.gpu.yaml",
+    ]
+
+
+def test_it_may_be_asked_again_while_its_own_server_has_the_ports(out, path):
+    put(path, "docker", FAKE_DOCKER)
+    ports = ["--grpc-port", free_port(), "--rest-port", free_port()]
+    assert serve(out, *ports)[0] == 0
+    first = int((path.parent / "pids").read_text())
+    try:
+        assert serve(out, *ports)[0] == 0
+    finally:
+        os.kill(first, 9)
+
+
+def test_a_model_that_does_not_load_is_said_with_the_servers_words(out, path, monkeypatch):
+    put(path, "docker", FAKE_DOCKER)
+    monkeypatch.setenv("FAKE_STATE", "LOADING")
+    status, said = serve(out, wait="1.5")
+    assert status == 2
+    assert "pointnet_parts is not available after 1.5 s (version 9: LOADING, no such luck)" in said
+    assert "the server's last words" in said
+
+
+def test_a_compose_that_fails_is_said(out, path, monkeypatch):
+    put(path, "docker", FAKE_DOCKER)
+    monkeypatch.setenv("FAKE_FAILS", "up")
+    status, said = serve(out)
+    assert status == 2 and "`docker compose up` ended with 1" in said
+
+
+def test_a_server_that_ends_at_once_is_said(out, path, monkeypatch):
+    put(path, "docker", FAKE_DOCKER)
+    monkeypatch.setenv("FAKE_FAILS", "start")
+    status, said = serve(out)
+    assert status == 2 and "the server ended before it served" in said
+
+
+def test_what_a_person_changed_in_the_config_stays(out, path):
+    put(path, "docker", FAKE_DOCKER)
+    folder = out / "serving_config"
+    folder.mkdir()
+    (folder / "batching.pbtxt").write_text("max_batch_size { value: 3 }\n")
+    labels = ["labels", str(out / "serving_model" / "pointnet_parts"), "--stable", "8"]
+    assert CliRunner().invoke(main, labels).exit_code == 0
+    assert serve(out)[0] == 0
+    assert (folder / "batching.pbtxt").read_text() == "max_batch_size { value: 3 }\n"
+    (model,) = read_config(folder / "models.pbtxt").model_config_list.config
+    assert dict(model.version_labels) == {"stable": 8}
+
+
+def test_a_config_that_wants_a_version_which_is_gone_is_said(out, path):
+    put(path, "docker", FAKE_DOCKER)
+    base = out / "serving_model" / "pointnet_parts"
+    assert CliRunner().invoke(main, ["labels", str(base), "--stable", "8"]).exit_code == 0
+    assert CliRunner().invoke(main, ["withdraw", str(base), "--version", "8"]).exit_code == 0
+    status, said = serve(out)
+    assert status == 2 and "it wants version 8 of pointnet_parts, which is not in" in said
+    assert "pointnet-parts labels" in said
+
+
+def test_a_config_that_names_another_model_is_said(out, path):
+    put(path, "docker", FAKE_DOCKER)
+    (out / "serving_config").mkdir()
+    text = 'model_config_list { config { name: "chairs" base_path: "/models/chairs" } }'
+    (out / "serving_config" / "models.pbtxt").write_text(text)
+    status, said = serve(out)
+    assert status == 2 and "it names the model chairs, of which nothing is pushed" in said
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root starts the server as somebody else")
+def test_what_root_alone_can_read_is_said(out, path):
+    put(path, "docker", FAKE_DOCKER)
+    (out / "serving_model" / "pointnet_parts" / "9" / "saved_model.pb").chmod(0o600)
+    status, said = serve(out)
+    assert status == 2 and "root alone can read it" in said and "chmod -R a+rX" in said
+
+
+def test_the_servers_own_binary_goes_before_docker_with_the_same_flags(out, path):
+    put(path, "docker", "#!/bin/false {python} {notes} {server}")
+    notes = put(path, serving.BINARY, FAKE_BINARY)
+    status, said = serve(out)
+    assert status == 0, said
+    ((words, _),) = notes()
+    flags = dict(word[2:].split("=", 1) for word in words)
+    config = out / "serving_config"
+    assert flags["model_config_file"] == str(config / "models.pbtxt")
+    assert flags["batching_parameters_file"] == str(config / "batching.pbtxt")
+    assert flags["enable_batching"] == "true"
+    assert f"localhost:{flags['port']}" in said and f"localhost:{flags['rest_api_port']}" in said
+    (model,) = read_config(config / "models.pbtxt").model_config_list.config
+    assert model.base_path == str(out / "serving_model" / "pointnet_parts")
+
+
+def test_a_binary_that_ends_at_once_is_said(out, path):
+    put(path, serving.BINARY, "#!/bin/false {python} {notes} {server}")
+    status, said = serve(out)
+    assert status == 2 and "the server ended before it served" in said
+
+
+def test_make_serve_is_this_command(out, path, monkeypatch):
+    makefile = (serving.SHIPPED.parents[1] / "Makefile").read_text()
+    recipe = makefile.split("\nserve:")[1].splitlines()[1].strip()
+    assert recipe == '@$(IN_ENVIRONMENT) python -m pipeline.cli serve --out "$(OUT)"'
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "serve", "--out", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=serving.SHIPPED.parents[1],
+    )
+    assert done.returncode == 2 and "no model was pushed there yet" in done.stderr
+
+
+def labels(out, *options):
+    base = str(out / "serving_model" / "pointnet_parts")
+    done = CliRunner().invoke(main, ["labels", base, *options])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
+    return done.exit_code, done.output
+
+
+def test_labels_says_who_gets_which_version(out):
+    status, said = labels(out, "--stable", "8", "--canary", "9")
+    assert status == 0
+    assert "stable is version 8" in said and "canary is version 9" in said
+    assert "loaded: 8, 9" in said and "who asks for no label gets the largest of them: 9" in said
+    (model,) = read_config(out / "serving_config" / "models.pbtxt").model_config_list.config
+    assert dict(model.version_labels) == {"stable": 8, "canary": 9}
+
+
+def test_labels_refuses_what_the_server_would(out):
+    assert labels(out, "--stable", "7")[1].endswith("no version 7; found 8, 9. Give one of them.\n")
+    assert labels(out, "--stable", "8")[0] == 0
+    status, said = labels(out, "--stable", "9")
+    assert status == 2 and "cannot move to 9, which the server has not loaded" in said
+    assert labels(out)[1].endswith("the newest version is served, without labels\n")

@@ -11,7 +11,7 @@ import numpy as np
 
 from serving.certificates import not_believed, read_certificates
 from serving.padded_request import NUM_POINTS, SIGNATURE, answers_of, padded_inputs
-from serving.segmenter import Answer
+from serving.segmenter import Answer, asked_again_if_refused
 from serving.serving_error import ServingError, reason_in
 
 # gRPC itself makes no more attempts than five.
@@ -103,12 +103,16 @@ class GrpcClient:
             request.model_spec.version_label = self._label
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-        try:
-            response = self._stub.Predict(request, timeout=self._timeout)
-        except grpc.RpcError as error:
-            raise self._reason(error) from None
-        outputs = {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
-        return answers_of(outputs, inputs[NUM_POINTS].tolist())
+
+        def ask() -> list[Answer]:
+            try:
+                response = self._stub.Predict(request, timeout=self._timeout)
+            except grpc.RpcError as error:
+                raise self._reason(error) from None
+            outputs = {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+            return answers_of(outputs, inputs[NUM_POINTS].tolist())
+
+        return asked_again_if_refused(ask)
 
     def _reason(self, error: Exception) -> ServingError:
         """The sentence for what gRPC says."""

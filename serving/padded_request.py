@@ -69,7 +69,8 @@ def answers_of(outputs: Mapping[str, np.ndarray], sizes: Sequence[int]) -> list[
     """Takes an answer apart.
 
     Args:
-      outputs: part [B, N] and probability [B, N, K].
+      outputs: part [B, N] and probability [B, N, K]. N may be larger than the longest cloud: a
+        server that batches requests answers each as long as the longest of its batch.
       sizes: the B clouds' points.
 
     Returns:
@@ -78,14 +79,19 @@ def answers_of(outputs: Mapping[str, np.ndarray], sizes: Sequence[int]) -> list[
     Raises:
       ServingError: the answer has other tensors or shapes.
     """
-    expected = (len(sizes), max(sizes))
+    count, longest = len(sizes), max(sizes)
     nothing = np.zeros(0)
     part, probability = outputs.get(PART, nothing), outputs.get(PROBABILITY, nothing)
-    if part.shape != expected or probability.ndim != 3 or probability.shape[:2] != expected:
+    if (
+        (part.ndim, probability.ndim) != (2, 3)
+        or part.shape != probability.shape[:2]
+        or len(part) != count
+        or part.shape[1] < longest
+    ):
         shapes = {name: list(value.shape) for name, value in sorted(outputs.items())}
         raise ServingError(
-            f"the model answered {shapes}, expected part {list(expected)} and probability "
-            f"[{expected[0]}, {expected[1]}, K]; ask a model that this pipeline exported.",
+            f"the model answered {shapes}, expected part [{count}, N] and probability "
+            f"[{count}, N, K] with N at least {longest}; ask a model that this pipeline exported.",
             lasting=True,
         )
     parts, probabilities = part.astype(np.int64), probability.astype(np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 
 from serving.certificates import not_believed, read_certificates
 from serving.padded_request import NUM_POINTS, SIGNATURE, answers_of, padded_inputs
-from serving.segmenter import Answer
+from serving.segmenter import Answer, asked_again_if_refused
 from serving.serving_error import ServingError, reason_in
 
 _ATTEMPTS = 5
@@ -84,16 +84,20 @@ class RestClient:
 
     def segment(self, clouds: Sequence[np.ndarray], category: int | None) -> list[Answer]:
         """See `Segmenter.segment`."""
-        import requests
-
         inputs = padded_inputs(clouds, category)
         columns = {name: value.tolist() for name, value in inputs.items()}
-        body = json.dumps({"signature_name": SIGNATURE, "inputs": columns})
+        body = json.dumps({"signature_name": SIGNATURE, "inputs": columns}).encode()
+        sizes = inputs[NUM_POINTS].tolist()
+        return asked_again_if_refused(lambda: self._ask(body, sizes))
+
+    def _ask(self, body: bytes, sizes: list[int]) -> list[Answer]:
+        import requests
+
         headers = {"Content-Type": "application/json"}
         try:
             response = self._session.post(
                 self._url,
-                body.encode(),
+                body,
                 headers=headers,
                 timeout=self._timeout,
                 verify=self._verify,
@@ -123,7 +127,7 @@ class RestClient:
                 "give the REST port of TensorFlow Serving.",
                 lasting=True,
             ) from None
-        return answers_of(named, inputs[NUM_POINTS].tolist())
+        return answers_of(named, sizes)
 
     def _reason(self, response: Any) -> ServingError:
         """The sentence for an answer that is none."""

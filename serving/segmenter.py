@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from serving.serving_error import ServingError
+
 Answer = tuple[np.ndarray, np.ndarray]
+_ATTEMPTS_IF_REFUSED = 3
 
 
 class Segmenter(Protocol):
@@ -28,3 +31,21 @@ class Segmenter(Protocol):
           ServingError: a cloud cannot be sent, or was not answered.
         """
         ...
+
+
+def asked_again_if_refused(ask: Callable[[], list[Answer]]) -> list[Answer]:
+    """Asks a server, and again where it refuses.
+
+    A server that batches requests gives everyone in a batch the error of one of them: a sound
+    request may be refused for somebody else's, and is answered when it goes with others.
+
+    Raises:
+      ServingError: the server has refused each time, or cannot be asked.
+    """
+    for _ in range(_ATTEMPTS_IF_REFUSED - 1):
+        try:
+            return ask()
+        except ServingError as error:
+            if error.lasting:
+                raise
+    return ask()

@@ -15,21 +15,21 @@ def export_narrow(categories, folder):
 
 @pytest.fixture(scope="package")
 def one_folder(tmp_path_factory):
-    return export_narrow((ROCKET,), tmp_path_factory.mktemp("one") / "model")
+    return export_narrow((ROCKET,), tmp_path_factory.mktemp("one") / "7")
 
 
 @pytest.fixture(scope="package")
 def two_folder(tmp_path_factory):
-    return export_narrow((MUG, ROCKET), tmp_path_factory.mktemp("two") / "model")
+    return export_narrow((MUG, ROCKET), tmp_path_factory.mktemp("two") / "7")
 
 
 @pytest.fixture(scope="package")
 def one_server(one_folder):
-    with LoopbackServer(one_folder) as server:
+    with LoopbackServer(one_folder.parent) as server:
         yield server
 
 
 @pytest.fixture(scope="package")
 def two_server(two_folder):
-    with LoopbackServer(two_folder) as server:
+    with LoopbackServer(two_folder.parent) as server:
         yield server

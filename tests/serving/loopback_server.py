@@ -1,89 +1,109 @@
-"""A test double of TensorFlow Serving on this machine's loopback, over a loaded SavedModel.
+"""A test double of TensorFlow Serving on this machine's loopback.
 
-It speaks what our clients need, with TensorFlow Serving's own messages: over gRPC
+It speaks what the model server speaks, with the model server's own messages: over gRPC
 PredictionService.Predict and GetModelMetadata and ModelService.GetModelStatus; over REST v1
-`:predict` (columns), `/metadata` and status. It is no TensorFlow Serving: it neither batches nor
-loads versions, and what the real server says in errors may differ.
+`:predict` in rows and in columns, `/metadata` and status. It watches a base folder for numbered
+versions, plays their warm-up requests, answers by a session of TensorFlow's C++ runtime, and
+batches requests of different sizes. It is no TensorFlow Serving: all of it was written after the
+model server's source, in Python, for tests. No part that a user runs depends on it.
+
+    python -m tests.serving.loopback_server BASE [--name NAME] [--batching FILE]
+
+serves until its standard input ends; the first line that it prints says where, as JSON.
+
+loopback/versions.py       the versions: loaded, switched, unloaded
+loopback/loaded_model.py   one of them in a session
+loopback/batching.py       requests put together
+loopback/grpc_services.py  gRPC
+loopback/rest.py           REST
+loopback/json_tensors.py   ... and its tensors
+loopback/refusal.py        a request that is answered with a status
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import re
+import logging
+import sys
 import threading
+from collections.abc import Callable
 from concurrent import futures
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import grpc
-import numpy as np
-import tensorflow as tf
-from google.protobuf import json_format
-from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
+from google.protobuf import text_format
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
+from tensorflow_serving.config import model_server_config_pb2
 
-_PATH = re.compile(
-    r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+))?(?P<what>:predict|/metadata|)"
-)
-_HTTP = {
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.INVALID_ARGUMENT: 400,
-    grpc.StatusCode.UNAVAILABLE: 503,
-}
+from tests.serving.loopback import rest
+from tests.serving.loopback.batching import BatchingSettings, Tensors
+from tests.serving.loopback.grpc_services import add_services
+from tests.serving.loopback.loaded_model import DEFAULT_SIGNATURE
+from tests.serving.loopback.refusal import Refusal, bad_argument
+from tests.serving.loopback.versions import States, Versions
 
-
-class Refusal(Exception):
-    """A request that is answered with a status."""
-
-    def __init__(self, code: grpc.StatusCode, said: str):
-        self.code = code
-        super().__init__(said)
+# As many as clients of a test may ask at once; the model server has several threads a core.
+_GRPC_THREADS = 32
 
 
 class LoopbackServer:
-    """Serves one version of one model; a context manager.
+    """Serves the versions of one model; a context manager.
 
     Args:
-      folder: the SavedModel's.
+      base: the folder of numbered versions; not needed with a config that names one.
       name: of the model.
-      version: of the model.
+      batching: None: each request by itself.
+      config: the model server's ModelConfig, for policies and labels; None: the largest version.
+      poll_seconds: between two looks at the folder; the model server's own default is 1.
+      load_retries: how often a version that cannot be loaded is tried again.
+      retry_seconds: before each of these; the model server's own default is 60.
+      grpc_port: 0: any that is free.
+      rest_port: 0: any that is free.
 
     Attributes:
       grpc_address: host:port.
       rest_address: host:port.
-      requests: sizes [B, N] of the predictions answered so far.
+      requests: shapes of the predictions' points answered so far; () for serialized Examples.
+      batches: of each computed batch, the rows of its requests.
       unavailable: so many of the next predictions are answered with UNAVAILABLE (503).
       refused: how many were.
       changed: applied to the outputs before they are sent; nothing by default.
     """
 
-    def __init__(self, folder: Path, name: str = "pointnet_parts", version: int = 7):
-        self.name, self.version = name, version
+    def __init__(
+        self,
+        base: Path | str = "",
+        name: str = "pointnet_parts",
+        batching: BatchingSettings | None = None,
+        config: model_server_config_pb2.ModelConfig | None = None,
+        poll_seconds: float = 0.05,
+        load_retries: int = 5,
+        retry_seconds: float = 60.0,
+        grpc_port: int = 0,
+        rest_port: int = 0,
+    ):
         self.requests: list[tuple[int, ...]] = []
+        self.batches: list[list[int]] = []
         self.unavailable = self.refused = 0
-        self.changed = lambda outputs: outputs
-        self._model = tf.saved_model.load(str(folder))
-        stored = saved_model_pb2.SavedModel()
-        stored.ParseFromString((Path(folder) / "saved_model.pb").read_bytes())
-        self._signatures = stored.meta_graphs[0].signature_def
-        options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)]
-        self._grpc = grpc.server(futures.ThreadPoolExecutor(4), options=options)
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            _Predictions(self), self._grpc
+        self.changed: Callable[[Tensors], Tensors] = lambda outputs: outputs
+        self._lock = threading.Lock()
+        if config is None:
+            config = model_server_config_pb2.ModelConfig(name=name, base_path=str(base))
+        self.name = config.name
+        self.versions = Versions(
+            config, batching, self.batches.append, poll_seconds, load_retries, retry_seconds
         )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(self), self._grpc)
-        self.grpc_address = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._http.daemon_threads = True
+        options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)]
+        threads = futures.ThreadPoolExecutor(_GRPC_THREADS)
+        self._grpc = grpc.server(threads, options=options)
+        add_services(self._grpc, self)
+        self.grpc_address = f"127.0.0.1:{self._grpc.add_insecure_port(f'127.0.0.1:{grpc_port}')}"
+        self._http = rest.Server(rest_port, self)
         self.rest_address = f"127.0.0.1:{self._http.server_port}"
 
     def __enter__(self) -> LoopbackServer:
+        self.versions.start()
         self._grpc.start()
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
         return self
@@ -92,135 +112,111 @@ class LoopbackServer:
         self._http.shutdown()
         self._http.server_close()
         self._grpc.stop(None).wait()
+        self.versions.stop()
 
-    def check(self, name: str, version: int | None) -> None:
-        """Raises a Refusal where another model is asked for."""
-        if name != self.name or version not in (None, self.version):
-            raise Refusal(
-                grpc.StatusCode.NOT_FOUND,
-                f"Servable not found for request: Specific({name}, {version})",
-            )
+    @property
+    def version(self) -> int:
+        """The version that answers requests which name none."""
+        with self.versions.using(model_pb2.ModelSpec(name=self.name)) as served:
+            return served.number
 
-    def predict(self, signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The model's outputs, or a Refusal."""
-        if self.unavailable:
-            self.unavailable -= 1
-            self.refused += 1
-            raise Refusal(grpc.StatusCode.UNAVAILABLE, "the test said so")
-        function = self._model.signatures[signature or "serving_default"]
-        known = function.structured_input_signature[1]
-        if set(known) != set(inputs):
-            raise Refusal(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                f"input keys are {sorted(inputs)}, the signature has {sorted(known)}",
-            )
-        try:
-            tensors = {k: tf.constant(v, known[k].dtype) for k, v in inputs.items()}
-            outputs = {k: v.numpy() for k, v in function(**tensors).items()}
-        except tf.errors.InvalidArgumentError as error:
-            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, error.message) from None
-        self.requests.append(np.shape(inputs["points"])[:2])
-        return self.changed(outputs)
+    def wait_until(self, version: int, state: str = "AVAILABLE") -> None:
+        """Returns when a version is in a state; a TimeoutError where it never is."""
+        self.versions.wait_for(version, States.State.Value(state))
 
-    def metadata(self) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """The model's signatures."""
+    def predict(
+        self,
+        spec: model_pb2.ModelSpec,
+        signature_name: str,
+        tensors_of: Callable,
+        output_filter: list[str],
+    ) -> tuple[int, str, Tensors]:
+        """Answers a prediction.
+
+        Args:
+          spec: which model and version.
+          signature_name: "": the default one.
+          tensors_of: the request's tensors, given the SignatureDef.
+          output_filter: the outputs that are wanted; none: all.
+
+        Returns:
+          Which version answered, which signature, and the outputs.
+
+        Raises:
+          Refusal: it cannot be answered.
+        """
+        self._play_unavailable()
+        name = signature_name or DEFAULT_SIGNATURE
+        with self.versions.using(spec) as served:
+            if name not in served.model.signatures:
+                raise Refusal(
+                    grpc.StatusCode.FAILED_PRECONDITION,
+                    f'Serving signature key "{name}" not found.',
+                )
+            signature = served.model.signatures[name]
+            inputs = tensors_of(signature)
+            for output in output_filter:
+                if output not in signature.outputs:
+                    raise bad_argument(f"output tensor alias not found in signature: {output}")
+            outputs = served.answer(name, inputs)
+            version = served.number
+        self.requests.append(inputs["points"].shape[:2] if "points" in inputs else ())
+        wanted = {key: v for key, v in outputs.items() if not output_filter or key in output_filter}
+        return version, name, self.changed(wanted)
+
+    def metadata(
+        self, spec: model_pb2.ModelSpec
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        """A version's signatures."""
         answer = get_model_metadata_pb2.GetModelMetadataResponse()
-        answer.model_spec.name = self.name
-        answer.model_spec.version.value = self.version
         signatures = get_model_metadata_pb2.SignatureDefMap()
-        for name, signature in self._signatures.items():
-            signatures.signature_def[name].CopyFrom(signature)
+        with self.versions.using(spec) as served:
+            answer.model_spec.name = spec.name
+            answer.model_spec.version.value = served.number
+            for name, signature in served.model.signatures.items():
+                signatures.signature_def[name].CopyFrom(signature)
         answer.metadata["signature_def"].Pack(signatures)
         return answer
 
-    def status(self) -> get_model_status_pb2.GetModelStatusResponse:
-        """The version, available."""
-        answer = get_model_status_pb2.GetModelStatusResponse()
-        one = answer.model_version_status.add()
-        one.version = self.version
-        one.state = get_model_status_pb2.ModelVersionStatus.AVAILABLE
-        return answer
+    def status(self, spec: model_pb2.ModelSpec) -> get_model_status_pb2.GetModelStatusResponse:
+        """The states of all versions, or of one."""
+        return self.versions.status(spec)
+
+    def _play_unavailable(self) -> None:
+        with self._lock:
+            if not self.unavailable:
+                return
+            self.unavailable -= 1
+            self.refused += 1
+        raise Refusal(grpc.StatusCode.UNAVAILABLE, "the test said so")
 
 
-def _asked_version(spec) -> int | None:
-    return spec.version.value if spec.HasField("version") else None
+def main() -> None:
+    """Serves until standard input ends."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("base", help="the folder of numbered versions, or a --config's text file")
+    parser.add_argument("--name", default="pointnet_parts")
+    parser.add_argument("--config", action="store_true", help="BASE is a model_config_list")
+    parser.add_argument("--batching", type=Path, help="a --batching_parameters_file")
+    parser.add_argument("--poll-seconds", type=float, default=1.0)
+    arguments = parser.parse_args()
+    # What gRPC logs of broken requests is what its caller gets.
+    logging.getLogger("grpc._server").setLevel(logging.CRITICAL)
+    batching = config = None
+    if arguments.batching:
+        batching = BatchingSettings.from_text(arguments.batching.read_text())
+    if arguments.config:
+        listed = text_format.Parse(
+            Path(arguments.base).read_text(), model_server_config_pb2.ModelServerConfig()
+        )
+        (config,) = listed.model_config_list.config
+    with LoopbackServer(
+        arguments.base, arguments.name, batching, config, arguments.poll_seconds
+    ) as server:
+        where = {"grpc": server.grpc_address, "rest": server.rest_address, "name": server.name}
+        print(json.dumps(where), flush=True)
+        sys.stdin.read()
 
 
-class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, server: LoopbackServer):
-        self._server = server
-
-    def Predict(self, request, context):
-        try:
-            self._server.check(request.model_spec.name, _asked_version(request.model_spec))
-            inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
-            outputs = self._server.predict(request.model_spec.signature_name, inputs)
-        except Refusal as refusal:
-            context.abort(refusal.code, str(refusal))
-        answer = predict_pb2.PredictResponse()
-        answer.model_spec.name = self._server.name
-        answer.model_spec.version.value = self._server.version
-        for name, value in outputs.items():
-            answer.outputs[name].CopyFrom(tf.make_tensor_proto(value))
-        return answer
-
-    def GetModelMetadata(self, request, context):
-        try:
-            self._server.check(request.model_spec.name, _asked_version(request.model_spec))
-        except Refusal as refusal:
-            context.abort(refusal.code, str(refusal))
-        return self._server.metadata()
-
-
-class _Models(model_service_pb2_grpc.ModelServiceServicer):
-    def __init__(self, server: LoopbackServer):
-        self._server = server
-
-    def GetModelStatus(self, request, context):
-        try:
-            self._server.check(request.model_spec.name, _asked_version(request.model_spec))
-        except Refusal as refusal:
-            context.abort(refusal.code, str(refusal))
-        return self._server.status()
-
-
-def _handler(server: LoopbackServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self):
-            self._serve({"": server.status, "/metadata": server.metadata})
-
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            self._serve({":predict": lambda: _predict(server, body)})
-
-        def log_message(self, *_):
-            pass
-
-        def _serve(self, answers):
-            match = _PATH.fullmatch(self.path)
-            try:
-                if match is None or match["what"] not in answers:
-                    raise Refusal(grpc.StatusCode.NOT_FOUND, f"Malformed request: {self.path}")
-                server.check(match["name"], int(match["version"]) if match["version"] else None)
-                status, answer = 200, answers[match["what"]]()
-            except Refusal as refusal:
-                status, answer = _HTTP[refusal.code], {"error": str(refusal)}
-            if not isinstance(answer, dict):
-                answer = json_format.MessageToDict(answer, preserving_proto_field_name=True)
-            content = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-    return Handler
-
-
-def _predict(server: LoopbackServer, body: bytes) -> dict:
-    request = json.loads(body)
-    inputs = {name: np.asarray(value) for name, value in request["inputs"].items()}
-    outputs = server.predict(request.get("signature_name", ""), inputs)
-    return {"outputs": {name: value.tolist() for name, value in outputs.items()}}
+if __name__ == "__main__":
+    main()

@@ -145,7 +145,7 @@ def test_what_the_model_refuses_is_its_own_sentence_and_others_go_on(kind, two_s
 @pytest.mark.parametrize(
     "changed",
     [
-        lambda outputs: {"part": outputs["part"]},
+        lambda outputs: {"part": outputs["part"], "other": outputs["part"]},
         lambda outputs: {**outputs, "part": outputs["part"][:, :-1]},
         lambda outputs: {**outputs, "probability": outputs["part"]},
     ],

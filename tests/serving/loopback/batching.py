@@ -140,7 +140,8 @@ class Batcher:
                 f"Task size {task.rows} is larger than maximum input batch size {most}"
             )
         with self._changed:
-            if sum(t.rows for t in self._waiting) > most * self._settings.max_enqueued_batches:
+            waiting = sum(other.rows for other in self._waiting)
+            if waiting + task.rows > most * self._settings.max_enqueued_batches:
                 raise Refusal(
                     grpc.StatusCode.UNAVAILABLE,
                     "The batch scheduling queue to which this task was submitted is full",

@@ -20,6 +20,8 @@ PROGRAMS = (
     "network",
     "epoch",
     "evaluation",
+    "serving",
+    "serving_load",
     "serving_batches",
     "quality",
 )

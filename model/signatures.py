@@ -286,4 +286,4 @@ def export(
             directory,
             signatures={name: f.get_concrete_function() for name, f in functions.items()},
         )
-    write_warm_up(directory, categories)
+    write_warm_up(directory, categories, (settings or ServingSettings()).most_points)

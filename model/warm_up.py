@@ -17,19 +17,23 @@ WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
 SIZES = (64, 2048, 16384)
 
 
-def write_warm_up(directory: str, categories: tuple[Category, ...]) -> None:
+def write_warm_up(
+    directory: str, categories: tuple[Category, ...], most_points: int = SIZES[-1]
+) -> None:
     """Writes WARM_UP_FILE into a SavedModel's folder: each serving signature with clouds of SIZES.
 
     Args:
       directory: the SavedModel's; gs:// and the like will do.
       categories: those that the model knows.
+      most_points: the largest request that the model takes. A version whose warm-up fails is not
+        served, so that no cloud here may be larger.
     """
     from tensorflow_serving.apis import prediction_log_pb2
 
     path = os.path.join(directory, WARM_UP_FILE)
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.TFRecordWriter(path) as writer:
-        for size in SIZES:
+        for size in sorted({min(size, most_points) for size in SIZES}):
             points = _sphere(size)
             several = {CATEGORY: np.zeros(1, np.int64)} if len(categories) > 1 else {}
             record = CloudRecord("warm_up", categories[0].name, points)

@@ -4,16 +4,26 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
+from model.settings import ServingSettings
 from model.signatures import export
 from model.warm_up import SIZES, WARM_UP_FILE
 from tests.model.test_signatures import MUG, ROCKET, make_network
 
 
-@pytest.mark.parametrize("categories", [(ROCKET,), (MUG, ROCKET)], ids=["one", "several"])
-def test_every_warm_up_request_is_answered(categories, tmp_path):
+@pytest.mark.parametrize(
+    ("categories", "most_points", "sizes"),
+    [
+        ((ROCKET,), 400_000, SIZES),
+        ((MUG, ROCKET), 400_000, SIZES),
+        # A version whose warm-up is refused would not be served at all.
+        ((ROCKET,), 3000, (64, 2048, 3000)),
+        ((ROCKET,), 50, (50,)),
+    ],
+)
+def test_every_warm_up_request_is_answered(categories, most_points, sizes, tmp_path):
     folder = tmp_path / "model"
     network = make_network(sum(len(c.parts) for c in categories), len(categories))
-    export(network, categories, str(folder))
+    export(network, categories, str(folder), ServingSettings(most_points=most_points))
     file = tf.data.TFRecordDataset(str(folder / WARM_UP_FILE))
     records = list(file.as_numpy_iterator())
     asked = []
@@ -32,4 +42,4 @@ def test_every_warm_up_request_is_answered(categories, tmp_path):
             assert (part >= 0).all()
             asked.append((request.model_spec.signature_name, part.shape[1]))
     signatures = ("serving_default", "serve_padded", "serve_examples")
-    assert asked == [(name, size) for size in SIZES for name in signatures]
+    assert asked == [(name, size) for size in sizes for name in signatures]

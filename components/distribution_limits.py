@@ -16,13 +16,13 @@ DRIFT_PAIRS = [("train", "train")]
 SKEW_PAIRS = [("val", "train"), ("test", "train")]
 
 
-def distribution_config(limits: ShiftLimits) -> Any:
-    """The limits in TFX's terms, a DistributionValidatorConfig.
+def comparators(limits: ShiftLimits) -> dict[str, schema_pb2.FeatureComparator]:
+    """The limits in TFDV's terms, by feature.
 
     Coordinates are compared by their histograms, labels and categories by the largest difference
     of a value's share.
     """
-    comparators = {
+    return {
         POINTS: schema_pb2.FeatureComparator(
             jensen_shannon_divergence=schema_pb2.JensenShannonDivergence(threshold=limits.points)
         ),
@@ -33,8 +33,12 @@ def distribution_config(limits: ShiftLimits) -> Any:
             infinity_norm=schema_pb2.InfinityNorm(threshold=limits.category)
         ),
     }
+
+
+def distribution_config(limits: ShiftLimits) -> Any:
+    """The limits in TFX's terms, a DistributionValidatorConfig."""
     config = distribution_validator_pb2.DistributionValidatorConfig()  # type: ignore[attr-defined]
-    for name, comparator in comparators.items():
+    for name, comparator in comparators(limits).items():
         config.default_slice_config.feature.add(
             path=path_pb2.Path(step=[name]), distribution_comparator=comparator
         )

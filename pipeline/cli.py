@@ -443,6 +443,28 @@ def labels(
         click.echo(line)
 
 
+@main.command()
+@click.argument("log")
+@click.argument("data")
+@click.option("--config", default="airplane", show_default=True, help="Its validation.skew counts.")
+def skew(log: str, data: str, config: str) -> None:
+    """Compare the clouds that a server was asked for with those that trained its model.
+
+    LOG is a file that segment --log-requests wrote (or a pattern of several, in quotes), DATA a
+    converted data set, such as OUT/data. What is compared are raw coordinates and, where known,
+    categories, by TFDV, with the limits of the config's validation.skew.
+
+    Exit status: 0 alike; 1 beyond a limit; 2 where LOG or DATA cannot be read.
+    """
+    from pipeline.config import load_config
+    from pipeline.skew import compare_log
+
+    lines, alike = compare_log(log, data, load_config(config).validation.skew)
+    for line in lines:
+        click.echo(line)
+    sys.exit(0 if alike else 1)
+
+
 def _formats(
     context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
 ) -> tuple[str, ...]:
@@ -515,6 +537,16 @@ def _formats(
     show_default=True,
     help="Seconds that a server may take to answer.",
 )
+@click.option(
+    "--log-requests", metavar="FILE", help="Keep the answered clouds as records; see skew."
+)
+@click.option(
+    "--log-share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="The share of them that is kept.",
+)
 def segment(
     clouds: tuple[str, ...],
     model: str | None,
@@ -532,6 +564,8 @@ def segment(
     batch_clouds: int,
     mesh_points: int,
     timeout: float,
+    log_requests: str | None,
+    log_share: float,
 ) -> None:
     """Name the part of every point of your own clouds, by a model or by a server that has one.
 
@@ -564,6 +598,7 @@ def segment(
     """  # noqa: D301 - the \b is for click: it leaves the examples' lines as they are
     from pathlib import Path
 
+    from pipeline.request_log import RequestLog
     from pipeline.segment import load_model, reach_server, segment_clouds
 
     if (model is None) == (server is None):
@@ -584,8 +619,12 @@ def segment(
             str(server), name, version, timeout, label=label, certificate=roots
         )
         asked = reach_server(client, str(server), parts, category)
+    log = None
+    if log_requests is not None:
+        named = asked.category.name if asked.classes and asked.category else ""
+        log = RequestLog(Path(log_requests).expanduser(), log_share, named)
     status = segment_clouds(
-        clouds, asked, formats, Path(output), batch_points, batch_clouds, mesh_points
+        clouds, asked, formats, Path(output), batch_points, batch_clouds, mesh_points, log
     )
     sys.exit(status)
 

@@ -43,6 +43,7 @@ from pipeline.platforms import DATA_ROOT, EVAL_CONFIG, THIS_MACHINE, TRAIN_ARGS,
 from pipeline.previous_statistics import PreviousStatisticsStrategy
 from schema.categories import Category, part_names
 from schema.record import CATEGORY, SPLITS, UNLABELLED
+from serving.model_config import IMAGE_TAG
 
 SCHEMA_FILE = str(Path(schema.__file__).parent / "schema.pbtxt")
 
@@ -427,7 +428,7 @@ def _infra_nodes(
             model=trainer.outputs["model"],
             examples=examples,
             serving_spec=tfx.proto.ServingSpec(
-                tensorflow_serving=tfx.proto.TensorFlowServing(tags=["latest"]),
+                tensorflow_serving=tfx.proto.TensorFlowServing(tags=[IMAGE_TAG]),
                 local_docker=tfx.proto.LocalDockerConfig(),
             ),
             request_spec=tfx.proto.RequestSpec(

@@ -15,6 +15,7 @@ import numpy as np
 
 from components.segmented_page.page import PageCloud, page_cloud, render_page
 from pipeline.clouds_to_segment import CloudSource, find_clouds, read_cloud
+from pipeline.request_log import RequestLog
 from pipeline.segmented_folder import PAGE_FILE, TABLE_FILE, SegmentedFolder
 from preprocessing.command_line import PROGRAM
 from preprocessing.findings import BadInput, counted
@@ -129,6 +130,7 @@ def segment_clouds(
     batch_points: int,
     batch_clouds: int,
     mesh_points: int,
+    log: RequestLog | None = None,
 ) -> int:
     """Reads clouds, asks for their parts, writes them, and says what went wrong on stderr.
 
@@ -140,6 +142,7 @@ def segment_clouds(
       batch_points: the most points of a padded batch.
       batch_clouds: the most clouds of a batch.
       mesh_points: points drawn from a mesh.
+      log: where clouds that were answered are kept; closed by this.
 
     Returns:
       The exit status: ALL_DONE, SOME_FAILED or NOTHING_DONE.
@@ -147,13 +150,15 @@ def segment_clouds(
     Raises:
       BadInput: the output folder is no place to write to.
     """
-    run = _Run(model, formats, output, batch_points, batch_clouds, mesh_points)
+    run = _Run(model, formats, output, batch_points, batch_clouds, mesh_points, log)
     sources, missing = find_clouds(places, run.folder.own_files)
     run.failures += map(str, missing)
     try:
         with progress("Segmenting", len(sources), lambda: run.passed, "clouds"):
             run.segment(sources)
     finally:
+        if log is not None:
+            log.close()
         for sentence in run.failures:
             click.echo(f"{PROGRAM}: {sentence}", err=True)
     if run.stopped:
@@ -169,6 +174,8 @@ def segment_clouds(
     )
     if PAGE_FORMAT in formats:
         click.echo(f"page: {output / PAGE_FILE}")
+    if log is not None:
+        click.echo(f"log: {counted(log.clouds, 'cloud')} kept")
     if run.folder.replaced:
         click.echo(f"replaced: {counted(run.folder.replaced, 'file')} that this command had made")
     return SOME_FAILED if run.failures or run.stopped else ALL_DONE
@@ -194,6 +201,7 @@ class _Run:
         batch_points: int,
         batch_clouds: int,
         mesh_points: int,
+        log: RequestLog | None,
     ) -> None:
         self.folder = SegmentedFolder(output, [form for form in formats if form in FILE_FORMATS])
         self.passed = self.clouds = self.points = 0
@@ -201,7 +209,7 @@ class _Run:
         self.stopped = ""
         self._model = model
         self._batch_points, self._batch_clouds = batch_points, batch_clouds
-        self._mesh_points = mesh_points
+        self._mesh_points, self._log = mesh_points, log
         self._page: dict[str, PageCloud] | None = {} if PAGE_FORMAT in formats else None
         if self._page is not None:
             self.folder.check_page()
@@ -260,6 +268,8 @@ class _Run:
                 continue
             cloud = self._model.answer(source.name, points, answer)
             self.folder.write(cloud, source.path)
+            if self._log is not None:
+                self._log.add(source.name, points)
             if self._page is not None:
                 self._page[cloud.name] = page_cloud(
                     cloud.name, points, cloud.part, cloud.certainty, cloud.category

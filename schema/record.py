@@ -18,6 +18,8 @@ LABELS = "labels"
 
 # The label of a point that nobody annotated. It counts in no loss and no metric.
 UNANNOTATED = -1
+# The category of a cloud of which nobody said it.
+UNKNOWN_CATEGORY = "unknown"
 
 SPLITS = ("train", "val", "test")
 # Clouds without any label are set aside here: nothing is trained or measured on them.

@@ -16,6 +16,8 @@ from serving.serving_error import ServingError
 # The files that are served with, as they are shipped.
 SHIPPED = Path(__file__).parent / "tensorflow_serving"
 MODELS_FILE = "models.pbtxt"
+# Of the image tensorflow/serving: no older than the TensorFlow that exports the models.
+IMAGE_TAG = "2.21.0"
 # Where the shipped files have the models.
 MODELS_ROOT = "/models"
 

@@ -1,0 +1,66 @@
+"""Requests held against the training clouds: the work of `pointnet-parts skew`."""
+
+from __future__ import annotations
+
+import glob
+import os
+from pathlib import Path
+
+import click
+
+from components.settings import ShiftLimits
+from pipeline.logs import logs_to_file
+from preprocessing.findings import BadInput, counted
+from preprocessing.manifest import MANIFEST
+from preprocessing.tfrecord import SUFFIX, read_records
+
+
+def compare_log(log: str, data: str, limits: ShiftLimits) -> tuple[list[str], bool]:
+    """Compares a log of requests with the training split of a converted data set.
+
+    Args:
+      log: a file of records, or a pattern of several.
+      data: the folder that a conversion wrote.
+      limits: of the differences.
+
+    Returns:
+      What was found, in lines for a person, and whether nothing is beyond its limit.
+
+    Raises:
+      BadInput: there is no such file or data set, or a file is damaged.
+    """
+    files = sorted(glob.glob(os.path.expanduser(log)))
+    if not files:
+        raise BadInput(
+            "no_log",
+            f"{log}: there is no such file; `segment --log-requests FILE{SUFFIX}` writes one.",
+        )
+    folder = Path(data).expanduser()
+    train = folder / "train"
+    if not (folder / MANIFEST).is_file() or not any(train.glob(f"*{SUFFIX}")):
+        raise BadInput(
+            "no_data",
+            f"{data}: it is no converted data set with a training split ({MANIFEST} and "
+            f"train/*{SUFFIX}); give OUT/data of a run, or convert the training data.",
+        )
+    for file in files:
+        with open(file, "rb") as opened:
+            for _ in read_records(opened, file):
+                pass
+    click.echo("Loading TensorFlow and TFDV ...", err=True)
+    with logs_to_file(Path(os.devnull)):
+        from components.serving_skew import measure_skew
+
+        pattern = os.path.expanduser(log)
+        found, served, trained = measure_skew(pattern, str(train / f"*{SUFFIX}"), limits)
+    lines = [
+        f"{name}: {counted(clouds.count, 'cloud')} of {clouds.mean_points:,.0f} points on average, "
+        f"{clouds.most_points:,} at most"
+        for name, clouds in (("served", served), ("trained", trained))
+    ]
+    for skew in found:
+        verdict = "beyond its limit" if skew.exceeds else "within its limit"
+        lines.append(
+            f"{skew.feature}: {skew.measure} {skew.value:.3f}, {verdict} of {skew.limit:g}"
+        )
+    return lines, not any(skew.exceeds for skew in found)

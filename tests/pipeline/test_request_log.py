@@ -1,0 +1,124 @@
+"""Logged requests: what is kept of which clouds, and how they compare with training clouds."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import main
+from pipeline.request_log import RequestLog
+from preprocessing.examples import from_example, to_example
+from preprocessing.findings import BadInput
+from preprocessing.tfrecord import Writer, read_records
+from schema.record import UNKNOWN_CATEGORY, CloudRecord
+from tests.model.test_signatures import ROCKET, cloud
+from tests.pipeline.test_segment import exported
+
+
+def records(path):
+    with open(path, "rb") as file:
+        return [from_example(record) for record in read_records(file, str(path))]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "logs" / "requests.tfrecord.gz"
+
+
+def test_every_cloud_is_kept_as_the_model_was_asked(path):
+    log = RequestLog(path, 1.0, "Rocket")
+    for number in range(3):
+        log.add(f"cloud {number}", cloud(20 + number, seed=number))
+    assert not path.exists()
+    log.close()
+    assert [record.shape_id for record in records(path)] == ["cloud 0", "cloud 1", "cloud 2"]
+    for number, record in enumerate(records(path)):
+        assert (record.category, record.labels) == ("Rocket", None)
+        np.testing.assert_array_equal(record.points, cloud(20 + number, seed=number))
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_share_of_the_clouds_is_kept_and_always_the_same_ones(path, tmp_path):
+    kept = []
+    for name in ("a.tfrecord.gz", "b.tfrecord.gz"):
+        log = RequestLog(tmp_path / name, 0.25, "")
+        for number in range(400):
+            log.add(f"{number}", cloud(5, seed=number))
+        log.close()
+        kept.append([record.shape_id for record in records(tmp_path / name)])
+        assert {record.category for record in records(tmp_path / name)} == {UNKNOWN_CATEGORY}
+    assert kept[0] == kept[1] and 60 < len(kept[0]) < 140
+
+
+def test_where_nothing_was_answered_there_is_no_log(path):
+    RequestLog(path, 1.0, "").close()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_log_that_is_there_stays(path):
+    path.parent.mkdir()
+    path.write_bytes(b"mine")
+    with pytest.raises(BadInput, match="it is there already"):
+        RequestLog(path, 1.0, "")
+    with pytest.raises(BadInput, match=r"ends in \.tfrecord\.gz"):
+        RequestLog(path.with_name("log.txt"), 1.0, "")
+    assert path.read_bytes() == b"mine"
+
+
+def test_segment_logs_the_clouds_that_were_answered(tmp_path, path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = exported((ROCKET,), tmp_path / "3")
+    np.save("good.npy", cloud(30))
+    np.save("bad.npy", np.full((4, 3), np.nan))
+    words = ["segment", "good.npy", "bad.npy", "--model", str(model), "--log-requests", str(path)]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 1 and "log: 1 cloud kept" in done.output
+    (record,) = records(path)
+    assert (record.shape_id, record.category) == ("good", ROCKET.name)
+    again = CliRunner().invoke(main, words)
+    assert again.exit_code == 2 and "a log is not added to" in again.output
+
+
+def write(path, scale, category="Rocket"):
+    rng = np.random.default_rng(3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as file:
+        writer = Writer(file)
+        for number in range(20):
+            points = (scale * rng.normal(size=(60, 3))).astype(np.float32)
+            writer.write(to_example(CloudRecord(f"{number}", category, points)))
+        writer.close()
+
+
+def skew(*arguments):
+    done = CliRunner().invoke(main, ["skew", *map(str, arguments)])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
+    return done.exit_code, done.output
+
+
+@pytest.mark.slow
+def test_clouds_in_another_unit_are_found_and_like_ones_are_not(tmp_path):
+    write(tmp_path / "data" / "train" / "part-0.tfrecord.gz", 1.0)
+    (tmp_path / "data" / "manifest.json").write_text("{}")
+    write(tmp_path / "like.tfrecord.gz", 1.02)
+    status, said = skew(tmp_path / "like.tfrecord.gz", tmp_path / "data")
+    assert status == 0, said
+    assert "served: 20 clouds of 60 points on average, 60 at most" in said
+    assert "points: Jensen-Shannon divergence" in said and "within its limit of 0.1" in said
+    # In centimetres, not metres, and nobody said what they are.
+    write(tmp_path / "other.tfrecord.gz", 100.0, UNKNOWN_CATEGORY)
+    status, said = skew(tmp_path / "other.tfrecord.gz", tmp_path / "data")
+    assert status == 1 and "beyond its limit of 0.1" in said
+    assert "category" not in said
+
+
+def test_what_cannot_be_compared_is_a_sentence(tmp_path):
+    log = tmp_path / "log.tfrecord.gz"
+    assert skew(log, tmp_path)[1].endswith("writes one.\n")
+    write(log, 1.0)
+    status, said = skew(log, tmp_path)
+    assert status == 2 and "no converted data set with a training split" in said
+    write(tmp_path / "train" / "part-0.tfrecord.gz", 1.0)
+    (tmp_path / "manifest.json").write_text("{}")
+    log.write_bytes(log.read_bytes()[:200])
+    status, said = skew(log, tmp_path)
+    assert status == 2 and "log.tfrecord.gz" in said and "Traceback" not in said

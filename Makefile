@@ -13,7 +13,7 @@ BENCH ?=
 IN_ENVIRONMENT = python3 requirements/environment.py run --
 
 .DEFAULT_GOAL := help
-.PHONY: run serve test test-newest compile fuzz image bench lint format lock check clean help
+.PHONY: run serve test test-newest test-flink flink-job-server compile fuzz image bench lint format lock check clean help
 
 run: ## run the pipeline: CONFIG=<preset or YAML file> DATA=<folder or zip> CATEGORY=<name or all> OUT=<folder>
 	@$(IN_ENVIRONMENT) python -m pipeline.local_runner --config "$(CONFIG)" --data "$(DATA)" --category "$(CATEGORY)" --out "$(OUT)"
@@ -26,6 +26,12 @@ test: ## run the tests: TESTS=<folder, file or pytest options> for some of them
 
 test-newest: ## run the tests on the newest TFX, in a Debian 13 tree if this system is older
 	@python3 -m requirements.newest_on_debian12 $(TESTS)
+
+test-flink: ## run the Beam work on a real Flink on loopback, and kill a TaskManager; needs Java and Maven
+	@POINTNET_FLINK=1 $(IN_ENVIRONMENT) python -m pytest tests/flink
+
+flink-job-server: ## build Beam's job server for Flink and print the path of its jar; needs Java and Maven
+	@$(IN_ENVIRONMENT) python -m deploy.flink.job_server
 
 compile: CONFIG = cluster_example
 compile: ## compile the pipeline for the clusters that CONFIG names: OUT/specs/vertex.json and kubeflow.yaml
@@ -43,7 +49,7 @@ format: ## let ruff format the code and mend what it can
 image: ## build the container image with Docker, Podman or Buildah: PUSH=<registry and path>, GPU=0 without CUDA
 	@python3 -m deploy.build_image --push "$(PUSH)"
 
-bench: ## measure everything and write bench/out/results.json: BENCH=<conversion, transform, network, epoch, evaluation, serving, serving_load, serving_batches or quality> for some
+bench: ## measure everything and write bench/out/results.json: BENCH=<conversion, transform, network, epoch, evaluation, serving, serving_load, serving_batches, quality or components> for some
 	@$(IN_ENVIRONMENT) python -m bench $(BENCH)
 
 lock: ## compile the lock files anew; UPGRADE=1 takes the newest versions
@@ -56,4 +62,4 @@ clean: ## remove the environments and caches; results under out/ stay
 	@rm -rf .venv .venv-newest .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile

@@ -24,6 +24,7 @@ PROGRAMS = (
     "serving_load",
     "serving_batches",
     "quality",
+    "components",
 )
 
 

@@ -1,0 +1,1 @@
+"""Apache Flink for the pipeline's Beam work: the job server's build, a cluster, and its workers."""

@@ -14,6 +14,7 @@ training.py        the training loop: schedule, steps, what is kept by validatio
 training_state.py  checkpoints from which a stopped training goes on
 training_error.py  what stops a training, in a sentence
 devices.py         CPU, GPUs or several workers; the compute type
+workers.py         what several workers need of each other: one start, one end, an error if lost
 curves.py          curves.csv, TensorBoard's events
 curves_picture.py  ... drawn; the report shows the same picture
 chart_frame.py     what all charts on our pages have in common

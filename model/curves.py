@@ -1,4 +1,8 @@
-"""Learning curves: curves.csv, TensorBoard's events and a picture, an epoch a row."""
+"""Learning curves: curves.csv, TensorBoard's events and a picture, an epoch a row.
+
+The events are in the same folder, where TFX's users look for them, and once more where Vertex AI
+wants them: a custom job with a TensorBoard has AIP_TENSORBOARD_LOG_DIR in its environment.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ import tensorflow as tf
 from model.curves_picture import draw_curves
 from model.training_error import TrainingError
 
+TENSORBOARD_FOLDER = "AIP_TENSORBOARD_LOG_DIR"
 CURVES_FILE = "curves.csv"
 PICTURE_FILE = "curves.png"
 
@@ -27,10 +32,17 @@ class Curves:
     def __init__(self, folder: str, rows: Sequence[Mapping[str, float]] = ()):
         self.folder = folder
         tf.io.gfile.makedirs(folder)
-        self.events = tf.summary.create_file_writer(folder)
+        self.events = [tf.summary.create_file_writer(folder)]
+        shown = os.environ.get(TENSORBOARD_FOLDER, "")
+        # A job that was restarted finds the epochs there that it had finished.
+        known = shown and tf.io.gfile.glob(os.path.join(shown, "*.tfevents.*"))
         self.rows: list[dict[str, float]] = []
+        if shown and not known:
+            self.events.append(tf.summary.create_file_writer(shown))
         for row in rows:
             self.add(row)
+        if shown and known:
+            self.events.append(tf.summary.create_file_writer(shown))
 
     def add(self, row: Mapping[str, float]) -> None:
         """Writes one epoch's row; `epoch` is the first column, the others follow by name.
@@ -44,16 +56,19 @@ class Curves:
         writer.writeheader()
         writer.writerows(self.rows)
         self._write(CURVES_FILE, text.getvalue().encode())
-        with self.events.as_default(step=int(row["epoch"])):
-            for name, value in row.items():
-                if name != "epoch":
-                    tf.summary.scalar(name, value)
+        for events in self.events:
+            with events.as_default(step=int(row["epoch"])):
+                for name, value in row.items():
+                    if name != "epoch":
+                        tf.summary.scalar(name, value)
+            events.flush()  # A checkpoint follows: a new process will not write this epoch again.
 
     def finish(self) -> None:
         """Draws the picture and closes the files."""
         columns = {name: [row[name] for row in self.rows] for name in self.rows[0]}
         self._write(PICTURE_FILE, draw_curves(columns))
-        self.events.close()
+        for events in self.events:
+            events.close()
 
     def _write(self, name: str, content: bytes) -> None:
         path = os.path.join(self.folder, name)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-
 import tensorflow as tf
+from absl import logging
+
+from model.training_error import TrainingError
+from model.workers import workers_of_environment
 
 _TENSOR_FLOAT16, _TENSOR_BFLOAT16 = (7, 0), (8, 0)
 
@@ -47,11 +48,24 @@ def _auto_precision() -> str:
 def training_strategy() -> tf.distribute.Strategy:
     """How a step is shared: among the workers of TF_CONFIG, this machine's GPUs, or not at all.
 
-    With several workers it must be called before TensorFlow computes anything.
+    With several workers it must be called before TensorFlow computes anything; it waits for the
+    others, an hour at most.
+
+    Raises:
+      TrainingError: TF_CONFIG cannot be used, or another worker has not come.
     """
-    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
-    if sum(len(cluster.get(job, ())) for job in ("chief", "worker")) > 1:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+    workers = workers_of_environment()
+    hosts = [host for job in sorted(workers) for host in workers[job]]
+    if len(hosts) > 1:
+        logging.info("Waiting for the %d workers of TF_CONFIG: %s", len(hosts), ", ".join(hosts))
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy()
+        except (RuntimeError, ValueError, tf.errors.OpError) as error:
+            raise TrainingError(
+                f"the workers of TF_CONFIG ({', '.join(hosts)}) cannot train together: "
+                f"{' '.join(str(error).split())[:300]}. Start the same command on all of them, "
+                "each with its own task in TF_CONFIG and a port that the others can reach"
+            ) from error
     if len(tf.config.list_physical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()

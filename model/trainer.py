@@ -18,13 +18,15 @@ from model.trained_network import save_trained_network, weights_path
 from model.training import identity, train
 from model.training_error import TrainingError
 from model.training_state import TrainingState
+from model.workers import lost_workers_named, wait_for_all
 from schema.categories import Category
 
 
 def run_fn(fn_args: Any) -> None:
     """Trains PointNet and exports it; takes up a training that was stopped where it was.
 
-    Among several workers only the chief writes; the others train with it.
+    Among several workers only the chief writes; the others train with it, and return when all is
+    written. They all must see `training_state`.
 
     Args:
       fn_args: TFX's `FnArgs`. Used are `train_files`, `eval_files` (patterns of gzip TFRecords),
@@ -34,6 +36,9 @@ def run_fn(fn_args: Any) -> None:
         start from, if any) and `custom_config` with `network`, `training`, `points_per_cloud`,
         `categories`, `serving`, `code_fingerprint` and, where unfinished trainings are to be kept,
         `training_state`, a folder.
+
+    Raises:
+      TrainingError: see `train`; or one of several workers was lost.
     """
     strategy = training_strategy()  # before anything is computed
     values = fn_args.custom_config["categories"]
@@ -57,19 +62,21 @@ def run_fn(fn_args: Any) -> None:
                 replicas=strategy.num_replicas_in_sync,
             )
             state = TrainingState(os.path.join(fn_args.custom_config["training_state"], name))
-        network = train(
-            *data,
-            fn_args.model_run_dir,
-            state=state,
-            strategy=strategy,
-            initial_weights=initial,
-        )
-        if not is_chief(strategy):
-            return
-        serving = ServingSettings.model_validate(fn_args.custom_config.get("serving", {}))
-        export(network, categories, fn_args.serving_model_dir, serving)
-        save_trained_network(network, fn_args.serving_model_dir)
-    if state is not None:
+        then = f"training {'goes on from its last checkpoint' if state else 'begins anew'}"
+        with lost_workers_named(strategy, then):
+            network = train(
+                *data,
+                fn_args.model_run_dir,
+                state=state,
+                strategy=strategy,
+                initial_weights=initial,
+            )
+            if is_chief(strategy):
+                serving = ServingSettings.model_validate(fn_args.custom_config.get("serving", {}))
+                export(network, categories, fn_args.serving_model_dir, serving)
+                save_trained_network(network, fn_args.serving_model_dir)
+            wait_for_all(strategy)
+    if state is not None and is_chief(strategy):
         state.remove()
 
 

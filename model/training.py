@@ -44,6 +44,7 @@ from model.network import PointNet, build_network, limit_to_category
 from model.settings import NetworkSettings, TrainingSettings
 from model.training_error import TrainingError
 from model.training_state import Checkpoint, TrainingState
+from model.workers import check_same_start
 from schema.categories import Category, class_ranges
 from schema.record import CATEGORY, POINTS, UNANNOTATED
 
@@ -86,6 +87,7 @@ class TrainingStep:
         # XLA takes no collective operations of several replicas.
         compiled = bool(tf.config.list_physical_devices("GPU")) and self.replicas == 1
         self._run = tf.function(self._on_all_replicas, jit_compile=compiled, reduce_retracing=True)
+        self._means = tf.function(self._mean_statistics)
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -154,16 +156,16 @@ class TrainingStep:
         """
         if self.replicas == 1:
             return
-        statistics = [v.value for v in self.network.variables if v.name.startswith("moving_")]
-
-        @tf.function
-        def means() -> list[Any]:
-            on_replicas = self.strategy.run(lambda: [tf.identity(v) for v in statistics])
-            mean = tf.distribute.ReduceOp.MEAN
-            return [self.strategy.reduce(mean, found, axis=None) for found in on_replicas]
-
-        for variable, value in zip(statistics, means(), strict=True):
+        for variable, value in zip(self._statistics(), self._means(), strict=True):
             variable.assign(value)
+
+    def _statistics(self) -> list[Any]:
+        return [v.value for v in self.network.variables if v.name.startswith("moving_")]
+
+    def _mean_statistics(self) -> list[Any]:
+        found = self.strategy.run(lambda: [tf.identity(v) for v in self._statistics()])
+        mean = tf.distribute.ReduceOp.MEAN
+        return [self.strategy.reduce(mean, value, axis=None) for value in found]
 
     def start_epoch(self) -> None:
         """Forgets the epoch's loss and accuracy."""
@@ -385,7 +387,8 @@ def train(
 
     Raises:
       TrainingError: a split has no annotated point, the settings do not fit data or devices, the
-        loss became NaN or infinite, memory or disk ran out.
+        workers found different checkpoints, the loss became NaN or infinite, memory or disk ran
+        out.
     """
     strategy = strategy or training_strategy()
     for split, clouds in (("train", training), ("val", validation)):
@@ -422,6 +425,7 @@ def train(
             logging.info(
                 "Training goes on behind step %d of epoch %d.", progress.step, progress.epoch + 1
             )
+    check_same_start(strategy, progress.epoch * steps + progress.step)
     # Without a state there is nothing to write; all but the chief leave writing to it.
     run = _Run(
         training, settings, step, steps, directory, state, is_chief(strategy), progress, best

@@ -13,6 +13,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,7 +96,8 @@ class TrainingState:
                     "the one before it is tried" if name == CURRENT else "training starts anew",
                 )
                 # Else the next one written would push the damaged one over the good one.
-                tf.io.gfile.remove(path)
+                with suppress(tf.errors.NotFoundError):  # another worker was quicker
+                    tf.io.gfile.remove(path)
         return None
 
     def remove(self) -> None:

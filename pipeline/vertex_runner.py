@@ -116,6 +116,9 @@ def _custom_job(config: PipelineConfig) -> dict[str, Any]:
         if replicas
     ]
     scheduling: dict[str, Any] = {"timeout": f"{training.most_hours * 3600:.0f}s"}
+    if training.workers > 1:
+        # The others end where one is lost, and all of them go on from the checkpoint.
+        scheduling["restart_job_on_worker_restart"] = True
     if training.spot:
         scheduling["strategy"] = "SPOT"
     job_spec = {

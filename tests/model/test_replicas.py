@@ -1,8 +1,7 @@
-"""A step shared among devices is the step of one device; workers train one and the same network."""
+"""A step shared among devices is the step of one device."""
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -42,43 +41,6 @@ def test_a_step_on_two_devices_is_the_step_on_one():
     assert found["momentum_norm"] == pytest.approx(0.001, rel=1e-5)
     assert found["apart"] < 1e-4
     assert found["statistics_apart"] < 1e-6
-
-
-def free_ports(count):
-    held = [socket.socket() for _ in range(count)]
-    for one in held:
-        one.bind(("localhost", 0))
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
-
-
-def test_two_workers_train_one_network_and_one_writes(tmp_path):
-    cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
-    folders = [tmp_path / "first", tmp_path / "second"]
-    workers = [
-        subprocess.Popen(
-            [sys.executable, DRIVER, "worker", folder],
-            env={
-                **ENVIRONMENT,
-                "TF_CONFIG": json.dumps(
-                    {"cluster": cluster, "task": {"type": "worker", "index": index}}
-                ),
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index, folder in enumerate(folders)
-    ]
-    outputs = [worker.communicate() for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], outputs
-    first, second = (answer(output) for output, _ in outputs)
-    assert (first["chief"], second["chief"]) == (True, False)
-    assert first["weights"] == second["weights"]
-    assert {"curves.csv", "curves.png", "state"} <= set(os.listdir(folders[0]))
-    assert not folders[1].exists()
 
 
 class Replicas:

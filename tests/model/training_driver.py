@@ -2,10 +2,8 @@
 
 python training_driver.py killed FOLDER STATE STEPS   kill -9 itself before step STEPS + 1
 python training_driver.py two_replicas                one step on two devices and on one
-TF_CONFIG=... python training_driver.py worker FOLDER train as one of several workers
 """
 
-import hashlib
 import json
 import os
 import signal
@@ -16,10 +14,9 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras
 import numpy as np
 import tensorflow as tf
-from tiny_training import NARROW, PLAIN, RESUMED, ROCKET, SETTINGS, made
+from tiny_training import NARROW, RESUMED, ROCKET, SETTINGS, made
 
 from model import training
-from model.devices import is_chief, training_strategy
 from model.network import build_network
 from model.training_state import TrainingState
 
@@ -100,23 +97,5 @@ def two_replicas() -> None:
     )
 
 
-def worker(folder: str) -> None:
-    """Trains an epoch; prints whether this is the chief, and a hash of the weights."""
-    strategy = training_strategy()
-    settings = SETTINGS.model_copy(update={"epochs": 1})
-    network = training.train(
-        made(8, 0),
-        made(4, 1),
-        ROCKET,
-        PLAIN,
-        settings,
-        folder,
-        state=TrainingState(os.path.join(folder, "state")),
-        strategy=strategy,
-    )
-    digest = hashlib.sha256(b"".join(weight.tobytes() for weight in network.get_weights()))
-    print(json.dumps({"chief": is_chief(strategy), "weights": digest.hexdigest()}))
-
-
 if __name__ == "__main__":
-    {"killed": killed, "two_replicas": two_replicas, "worker": worker}[sys.argv[1]](*sys.argv[2:])
+    {"killed": killed, "two_replicas": two_replicas}[sys.argv[1]](*sys.argv[2:])

@@ -5,6 +5,7 @@ data_inspection/          any source of clouds -> tables and an HTML page, befor
 data_report/              statistics, anomalies, drift, skew -> one HTML page on the data
 evaluator/                test Examples, model, blessed model -> metrics, verdict, blessing
 model_server_probe/       exported model, test clouds -> would a server answer? InfraBlessing
+notification/             verdict -> a message to a webhook or a program, if it is no blessing
 predicted_parts/          inference results -> each unlabelled cloud's parts as files and Examples
 production_model/         serving folder -> the newest pushed version, where there is no Resolver
 pusher/                   blessed model -> a numbered version in the serving folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -82,6 +83,62 @@ class ProbeSettings(Settings):
     most_seconds_to_load: float = Field(
         600, gt=0, description="After so long the process counts as hung."
     )
+
+
+class NotifySettings(Settings):
+    """Who is told of a run that does not end in a blessed model; by default nobody."""
+
+    webhook_variable: str = Field(
+        "",
+        description="The environment variable that holds the address to which a JSON message is "
+        "posted (its `text` is what Slack and its like show); the address itself is a secret and "
+        "belongs in no config.",
+    )
+    webhook_file: str = Field(
+        "",
+        description="A file, such as gs://... or a mounted secret, that holds the address where "
+        "the variable is not set: for clusters.",
+    )
+    command: tuple[str, ...] = Field(
+        (), description="A program and its arguments; it reads the message on standard input."
+    )
+    attempts: int = Field(4, ge=1, description="How often the webhook is tried.")
+    timeout_seconds: float = Field(
+        30, gt=0, description="Seconds that an answer, or the program, may take."
+    )
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody is to be told."""
+        return bool(self.webhook_variable or self.webhook_file or self.command)
+
+    @field_validator("webhook_variable")
+    @classmethod
+    def _names_a_variable(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+            # Not repeated: it may well be the secret itself.
+            raise ValueError(
+                "this is no name of an environment variable; put the webhook's address into one, "
+                "such as POINTNET_WEBHOOK, and name that here"
+            )
+        return value
+
+    @field_validator("webhook_file")
+    @classmethod
+    def _names_a_file(cls, value: str) -> str:
+        if value.startswith(("http://", "https://")):
+            raise ValueError(
+                "this is an address; put it into a file that only the run can read, and give that "
+                "file's path here"
+            )
+        return value
+
+    @field_validator("command")
+    @classmethod
+    def _names_a_program(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value and not value[0].strip():
+            raise ValueError("its first entry must be a program; leave the list empty for none")
+        return value
 
 
 class Threshold(Settings):

@@ -12,12 +12,17 @@ import pydantic
 import yaml
 from pydantic import Field
 
-from components.settings import EvaluationSettings, ProbeSettings, ValidationSettings
+from components.settings import (
+    EvaluationSettings,
+    NotifySettings,
+    ProbeSettings,
+    ValidationSettings,
+)
 from model.settings import NetworkSettings, ServingSettings, TrainingSettings, TuningSettings
 from pipeline.beam_settings import BeamSettings
 from pipeline.cluster_settings import KubeflowSettings, VertexSettings
 from pipeline.config_error import ConfigError as ConfigError
-from preprocessing.settings import DataSettings, Settings, TransformSettings
+from preprocessing.settings import DataSettings, Settings, SpanSettings, TransformSettings
 
 
 class PipelineConfig(Settings):
@@ -33,6 +38,9 @@ class PipelineConfig(Settings):
         description="The pipeline's and the served model's name: small letters, digits and _.",
     )
     data: DataSettings = Field(DataSettings(), description="Which shapes, and how they are split.")
+    spans: SpanSettings = Field(
+        SpanSettings(), description="Data that grows; not used unless a run is given a span."
+    )
     validation: ValidationSettings = Field(
         ValidationSettings(), description="Which clouds are refused, and how many are too many."
     )
@@ -62,6 +70,10 @@ class PipelineConfig(Settings):
     beam: BeamSettings = Field(BeamSettings(), description="Where the Beam work runs.")
     vertex: VertexSettings = Field(VertexSettings(), description="Vertex AI Pipelines.")
     kubeflow: KubeflowSettings = Field(KubeflowSettings(), description="Kubeflow Pipelines.")
+    notify: NotifySettings = Field(
+        NotifySettings(),
+        description="Who is told of a run that does not end in a blessed model.",
+    )
     predict_unlabelled: bool = Field(
         True, description="Have a blessed model name the parts of clouds that nobody labelled."
     )

@@ -27,6 +27,7 @@ from components.distribution_limits import DRIFT_PAIRS, SKEW_PAIRS, distribution
 from components.evaluator.component import Evaluator
 from components.evaluator.size_buckets import CLOUD_SIZE
 from components.model_server_probe.component import ModelServerProbe
+from components.notification.component import Notification
 from components.predicted_parts.bulk_inferrer import BulkInferrer
 from components.predicted_parts.component import PredictedParts
 from components.production_model.component import ProductionModel
@@ -66,6 +67,8 @@ class Places:
         it starts anew.
       docker: whether a Docker daemon answers where the pipeline runs.
       schema_file: schema.pbtxt, as the machine that runs ImportSchemaGen sees it.
+      span: the number of the span whose window is taken; `examples` then holds span-<n>/ folders,
+        each with what is said there. None: the data does not come in spans.
     """
 
     examples: str
@@ -79,6 +82,7 @@ class Places:
     training_state: str | None = None
     docker: bool = False
     schema_file: str = SCHEMA_FILE
+    span: int | None = None
 
 
 def create_pipeline(
@@ -100,9 +104,8 @@ def create_pipeline(
     # The converted shapes, split as conversion split them.
     example_gen = tfx.components.ImportExampleGen(
         input_base=data_root,
-        input_config=tfx.proto.Input(
-            splits=[tfx.proto.Input.Split(name=split, pattern=f"{split}/*.gz") for split in SPLITS]
-        ),
+        input_config=_input_config(places, SPLITS),
+        range_config=_range_config(places),
     )
 
     # What the features look like, against what they should look like.
@@ -237,6 +240,9 @@ def create_pipeline(
     )
     endpoint_nodes = _endpoint_nodes(platform, trainer, evaluator, infra_blessing)
 
+    # Tells people of a model that is not blessed.
+    notification_nodes = _notification_nodes(config, places, evaluator, report, infra_blessing)
+
     # Names the parts of the clouds that nobody labelled, where there are any.
     prediction_nodes = _prediction_nodes(config, places, data_root, trainer, evaluator)
 
@@ -259,6 +265,7 @@ def create_pipeline(
         *infra_nodes,
         pusher,
         *endpoint_nodes,
+        *notification_nodes,
         *prediction_nodes,
     ]
     metadata = (
@@ -305,6 +312,25 @@ def _baseline_resolver(platform: Platform, trainer: BaseNode) -> BaseNode:
     ).with_id("BaselineResolver")
     baseline.add_upstream_node(trainer)
     return baseline
+
+
+def _input_config(places: Places, splits: Iterable[str]) -> tfx.proto.Input:
+    """Where the record files of some splits are, as TFX's patterns."""
+    folder = "" if places.span is None else "span-{SPAN}/"
+    return tfx.proto.Input(
+        splits=[tfx.proto.Input.Split(name=s, pattern=f"{folder}{s}/*.gz") for s in splits]
+    )
+
+
+def _range_config(places: Places) -> tfx.proto.RangeConfig | None:
+    """The span to take, for TFX's driver; None where the data does not come in spans."""
+    if places.span is None:
+        return None
+    return tfx.proto.RangeConfig(
+        static_range=tfx.proto.StaticRange(
+            start_span_number=places.span, end_span_number=places.span
+        )
+    )
 
 
 def _drift_nodes(
@@ -388,9 +414,8 @@ def _prediction_nodes(
         return []
     example_gen = tfx.components.ImportExampleGen(
         input_base=data_root,
-        input_config=tfx.proto.Input(
-            splits=[tfx.proto.Input.Split(name=UNLABELLED, pattern=f"{UNLABELLED}/*.gz")]
-        ),
+        input_config=_input_config(places, [UNLABELLED]),
+        range_config=_range_config(places),
         # Left out, TFX would deal a single split into train and eval.
         output_config=tfx.proto.Output(
             split_config=tfx.proto.SplitConfig(
@@ -411,6 +436,29 @@ def _prediction_nodes(
         code_fingerprint=code_fingerprint("components.predicted_parts.executor"),
     )
     return [example_gen, inferrer, predicted]
+
+
+def _notification_nodes(
+    config: PipelineConfig,
+    places: Places,
+    evaluator: BaseNode,
+    report: BaseNode,
+    infra_blessing: tfx.types.BaseChannel | None,
+) -> list[BaseNode]:
+    """The node that sends a message, where no local runner sees the end of the run."""
+    if not config.notify.wanted or places.metadata is not None:
+        return []
+    return [
+        Notification(
+            evaluation=evaluator.outputs["evaluation"],
+            blessing=evaluator.outputs["blessing"],
+            report=report.outputs["report"],
+            infra_blessing=infra_blessing,
+            pipeline=config.pipeline_name,
+            settings=config.notify,
+            code_fingerprint=code_fingerprint("components.notification.executor"),
+        )
+    ]
 
 
 def _infra_nodes(

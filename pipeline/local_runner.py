@@ -2,7 +2,8 @@
 
 `make run` calls this module; `tfx pipeline create --engine local` and `tfx run create --engine
 local` load it as their pipeline file. TFX's command passes no arguments on, so every option can
-also be given in the environment: POINTNET_CONFIG, POINTNET_DATA, POINTNET_CATEGORY, POINTNET_OUT.
+also be given in the environment: POINTNET_CONFIG, POINTNET_DATA, POINTNET_CATEGORY, POINTNET_SPAN,
+POINTNET_OUT.
 
 Exit status: 0 blessed and pushed, 1 not blessed, 2 a config or data that cannot be used, 3 a
 component failed, 130 interrupted.
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 # Before anything imports TensorFlow: share the GPU with other processes, and keep its C++ start-up
 # messages off the screen.
@@ -64,6 +65,10 @@ class OutputFolder:
     @property
     def data(self) -> Path:
         return self.root / "data"
+
+    @property
+    def spans(self) -> Path:
+        return self.root / "spans"
 
     @property
     def artifacts(self) -> Path:
@@ -134,17 +139,24 @@ class OutputFolder:
     help="A category of the data, or all; otherwise the config's.",
 )
 @click.option(
+    "--span",
+    envvar="POINTNET_SPAN",
+    type=click.IntRange(0),
+    help="Take the data as a new span with this number, and run on the window of the newest spans "
+    "(spans.window). Without --data: the span that is there.",
+)
+@click.option(
     "--out",
     envvar="POINTNET_OUT",
     default="out",
     show_default=True,
     help="Folder for everything that the run writes.",
 )
-def main(config: str, data: str, category: str, out: str) -> None:
+def main(config: str, data: str, category: str, span: int | None, out: str) -> None:
     """The command line; see the module."""
     console = Console(soft_wrap=True)
     try:
-        status = run(config, data, category, Path(out or "out").absolute(), console)
+        status = run(config, data, category, Path(out or "out").absolute(), console, span)
     except (ConfigError, BadInput) as error:
         console.print(f"[red]Cannot start:[/red] {_escaped(error)}", highlight=False)
         status = CANNOT_START
@@ -154,7 +166,14 @@ def main(config: str, data: str, category: str, out: str) -> None:
     sys.exit(status)
 
 
-def run(config_name: str, data: str, category: str, out: Path, console: Console) -> int:
+def run(
+    config_name: str,
+    data: str,
+    category: str,
+    out: Path,
+    console: Console,
+    span: int | None = None,
+) -> int:
     """Converts, runs the pipeline and prints the outcome.
 
     Args:
@@ -163,6 +182,8 @@ def run(config_name: str, data: str, category: str, out: Path, console: Console)
       category: instead of the config's; "" to keep that.
       out: folder for everything that is written.
       console: where a person reads.
+      span: the number of the span that the data becomes, or that is there already where no data is
+        given; None: the data is no span.
 
     Returns:
       The exit status, see the module.
@@ -185,13 +206,23 @@ def run(config_name: str, data: str, category: str, out: Path, console: Console)
         console.rule(f"Config {config_name}")
         console.print(to_yaml(config), markup=False, highlight=False, end="")
         folder.config.write_text(to_yaml(config), "utf-8")
-        return _run_in(folder, config, data, console)
+        try:
+            return _run_in(folder, config, data, span, console)
+        except (ConfigError, BadInput) as error:
+            _notify(folder, config, console, "failed", (str(error),))
+            raise
 
 
-def _run_in(folder: OutputFolder, config: PipelineConfig, data: str, console: Console) -> int:
+def _run_in(
+    folder: OutputFolder, config: PipelineConfig, data: str, span: int | None, console: Console
+) -> int:
     with logs_to_file(folder.log):
-        manifest = _convert(folder, config, data, console)
-        described = data or f"{folder.demo_shapes}, made up by a program, no real shapes"
+        if span is not None:
+            manifest = _convert_span(folder, config, data, span, console)
+            described = manifest.source
+        else:
+            manifest = _convert(folder, config, data, console)
+            described = data or f"{folder.demo_shapes}, made up by a program, no real shapes"
 
         # TFX takes many seconds to import: not before the data was found sound.
         console.rule("Pipeline")
@@ -207,11 +238,12 @@ def _run_in(folder: OutputFolder, config: PipelineConfig, data: str, console: Co
             print_trials,
         )
 
+        _refuse_several_workers()
         console.print(f"Trains on {training_device()}.", highlight=False)
         versions = folder.versions(config.name)
         try:
             executed = execute(
-                create_pipeline(config, _places(folder, config, manifest, described)), console
+                create_pipeline(config, _places(folder, config, manifest, described, span)), console
             )
         except PipelineFailed as error:
             console.print(f"[red]Stopped in {error.component}:[/red] {_escaped(error)}")
@@ -220,6 +252,7 @@ def _run_in(folder: OutputFolder, config: PipelineConfig, data: str, console: Co
             pushed = sorted(folder.versions(config.name) - versions)
             said = f"Pushed before that: {pushed[-1]}." if pushed else "Nothing was pushed."
             console.print(f"{said} The whole log: {folder.log}", highlight=False)
+            _notify(folder, config, console, "failed", (str(error),), component=error.component)
             return FAILED
         if not executed:  # `tfx pipeline create` only wanted the graph
             return 0
@@ -243,7 +276,56 @@ def _run_in(folder: OutputFolder, config: PipelineConfig, data: str, console: Co
             else "The unlabelled clouds got no parts: the model is not blessed.",
             highlight=False,
         )
-    return 0 if outcome.blessed else NOT_BLESSED
+    if outcome.blessed:
+        return 0
+    page = str(folder.report) if outcome.report is not None else ""
+    _notify(
+        folder,
+        config,
+        console,
+        "not_blessed",
+        outcome.reasons,
+        baseline=outcome.against,
+        report=page,
+    )
+    return NOT_BLESSED
+
+
+def _refuse_several_workers() -> None:
+    """Raises ConfigError where TF_CONFIG asks for what this runner does not do."""
+    from model.training_error import TrainingError
+    from model.workers import workers_of_environment
+
+    try:
+        workers = sum(map(len, workers_of_environment().values()))
+    except TrainingError as error:
+        raise ConfigError(str(error)) from error
+    if workers > 1:
+        raise ConfigError(
+            f"TF_CONFIG in the environment names {workers} workers, and a run on one machine "
+            "trains there alone. Unset it; how several machines train: docs/training.md"
+        )
+
+
+def _notify(
+    folder: OutputFolder,
+    config: PipelineConfig,
+    console: Console,
+    event: Literal["not_blessed", "failed"],
+    reasons: tuple[str, ...],
+    **others: str,
+) -> None:
+    """Tells whom the config names, and on the screen where that failed."""
+    if not config.notify.wanted:
+        return
+    from components.notification.message import Message, send
+
+    message = Message(event, config.pipeline_name, str(folder.root), reasons, **others)
+    problems = send(message, config.notify)
+    for problem in problems:
+        console.print(f"[yellow]Not notified:[/yellow] {_escaped(problem)}", highlight=False)
+    if not problems:
+        console.print("Notified, as notify in the config says.", highlight=False)
 
 
 def _copy_data_report(folder: OutputFolder, config: PipelineConfig) -> str | None:
@@ -275,6 +357,20 @@ def _convert(folder: OutputFolder, config: PipelineConfig, data: str, console: C
     return manifest
 
 
+def _convert_span(
+    folder: OutputFolder, config: PipelineConfig, data: str, span: int, console: Console
+) -> Manifest:
+    """The raw shapes as a span, and the data set of its window."""
+    from preprocessing.spans import add_span
+
+    console.rule(f"Conversion of span {span}")
+    options = beam_args(config.beam, CONVERSION)
+    manifest = add_span(data, folder.spans, span, config.spans.window, config.data, options)
+    for line in (f"window: {manifest.source}", *manifest.summary()):
+        console.print(line, markup=False, highlight=False)
+    return manifest
+
+
 def _docker(config: PipelineConfig) -> bool:
     """Whether Docker is there, as far as the config wants to know.
 
@@ -295,12 +391,18 @@ def _docker(config: PipelineConfig) -> bool:
 
 
 def _places(
-    folder: OutputFolder, config: PipelineConfig, manifest: Manifest, described: str
+    folder: OutputFolder,
+    config: PipelineConfig,
+    manifest: Manifest,
+    described: str,
+    span: int | None,
 ) -> Places:
     from pipeline.graph import Places
+    from preprocessing.spans import window_folder
 
     return Places(
-        examples=str(folder.data),
+        examples=str(folder.data if span is None else window_folder(folder.spans)),
+        span=span,
         pipeline_root=str(folder.artifacts),
         serving=str(folder.serving(config.name)),
         metadata=str(folder.metadata),
@@ -313,7 +415,9 @@ def _places(
     )
 
 
-def check_source(config: PipelineConfig, config_name: str, data: str) -> None:
+def check_source(
+    config: PipelineConfig, config_name: str, data: str, span: int | None = None
+) -> None:
     """Looks whether there is anything to read.
 
     Raises:
@@ -324,7 +428,7 @@ def check_source(config: PipelineConfig, config_name: str, data: str) -> None:
             f"DATA is {data!r}, and there is no such folder or file (from {Path.cwd()}); give the "
             "folder or the zip that holds the labelled shapes"
         )
-    if not data and config.demo_shapes == 0:
+    if not data and config.demo_shapes == 0 and span is None:
         raise ConfigError(
             f"config {config_name!r} needs data: give DATA=<folder or zip of labelled shapes> "
             "(option --data), or take CONFIG=demo, which makes shapes up"
@@ -349,7 +453,7 @@ def only_run(folder: OutputFolder) -> Iterator[None]:
         yield
 
 
-def _escaped(error: Exception) -> str:
+def _escaped(error: Exception | str) -> str:
     return str(error).replace("[", r"\[")
 
 

@@ -59,6 +59,17 @@ class DataSettings(Settings):
     )
 
 
+class SpanSettings(Settings):
+    """Data that grows by deliveries, each with a number."""
+
+    window: int = Field(
+        3,
+        ge=1,
+        description="How many spans a run takes that is given one: that span, and the newest "
+        "before it.",
+    )
+
+
 class TransformSettings(Settings):
     """The fixed-size sample that Transform stores of each cloud."""
 

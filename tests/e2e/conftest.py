@@ -35,14 +35,16 @@ class Runs:
         self.folder = folder
         self.out = folder / "out"
 
-    def run(self, config: str = TINY, data: str = "", category: str = "") -> tuple[int, str]:
+    def run(
+        self, config: str = TINY, data: str = "", category: str = "", span: int | None = None
+    ) -> tuple[int, str]:
         """Exit status, and what stood on the screen."""
         from pipeline.local_runner import run
 
         file = self.folder / "config.yaml"
         file.write_text(config, "utf-8")
         screen = Console(file=io.StringIO(), width=200)
-        status = run(str(file), data, category, self.out, screen)
+        status = run(str(file), data, category, self.out, screen, span)
         return status, screen.file.getvalue()
 
     def executions(self) -> Counter[tuple[str, str]]:

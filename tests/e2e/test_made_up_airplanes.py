@@ -34,6 +34,15 @@ COMPONENTS = {
 REPOSITORY = Path(__file__).parents[2]
 
 
+def demanding(folder: Path) -> str:
+    """A config whose bounds are out of reach, and a program that keeps what it is told."""
+    kept = folder / "message.json"
+    program = f"import sys; open({str(kept)!r}, 'w').write(sys.stdin.read())"
+    command = json.dumps([sys.executable, "-c", program])
+    bounds = TINY.replace("accuracy: {minimum: 0.0", "accuracy: {minimum: 1.0")
+    return f"{bounds}notify: {{command: {command}}}\n"
+
+
 def of_components(counts: Counter, state: str) -> dict[str, int]:
     return {name: n for (name, found), n in counts.items() if found == state and name in COMPONENTS}
 
@@ -46,7 +55,7 @@ def history(first_run):
     for name, config in (
         ("repeated", TINY),
         ("longer", TINY.replace("epochs: 2", "epochs: 3")),
-        ("demanding", TINY.replace("accuracy: {minimum: 0.0", "accuracy: {minimum: 1.0")),
+        ("demanding", demanding(runs.folder)),
     ):
         status, screen = runs.run(config)
         steps.append((name, status, screen, runs.executions(), runs.versions()))
@@ -113,6 +122,17 @@ def test_a_model_below_its_bounds_is_not_pushed_and_the_run_says_which_bound(his
     assert re.search(r"point accuracy is 0\.\d+; at least 1\.0000 is needed", screen)
     ran, _ = difference(history, "demanding", "longer")
     assert "Trainer" not in ran
+
+
+def test_who_is_to_be_told_of_a_model_that_is_not_blessed_is_told(history, first_run):
+    runs, _, _ = first_run
+    _, screen, _, _ = history["demanding"]
+    assert "Notified" in screen
+    message = json.loads((runs.folder / "message.json").read_text())
+    assert message["event"] == "not_blessed"
+    assert message["report"] == str(runs.out / "report.html")
+    assert any("at least 1.0000 is needed" in reason for reason in message["reasons"])
+    assert message["reasons"][0] in message["text"]
 
 
 SEGMENT_ALONE = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -96,3 +97,18 @@ def test_an_unknown_category_of_real_looking_data_names_the_known_ones(tmp_path)
     data = make_demo_shapes(tmp_path / "shapes", 3, ["Table", "Chair"], 0)
     with pytest.raises(BadInput, match="Table"):
         Runs(tmp_path).run(data=str(data), category="Airplane")
+
+
+def test_whoever_is_to_be_told_is_told_of_data_that_cannot_be_used(tmp_path):
+    """And a program that cannot be started changes nothing about how the run ends."""
+    (tmp_path / "shapes").mkdir()
+    kept = tmp_path / "message.json"
+    program = f"import sys; open({str(kept)!r}, 'w').write(sys.stdin.read())"
+    runs = Runs(tmp_path)
+    for command in ([sys.executable, "-c", program], ["/nowhere/tell"]):
+        config = f"{TINY}notify: {{command: {json.dumps(command)}}}\n"
+        with pytest.raises(BadInput) as stopped:
+            runs.run(config, data=str(tmp_path / "shapes"))
+        message = json.loads(kept.read_text())
+        assert message["event"] == "failed"
+        assert message["reasons"] == [str(stopped.value)]

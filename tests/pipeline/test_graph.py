@@ -24,8 +24,7 @@ def places(root: str, **others) -> Places:
         examples=f"{root}/data",
         pipeline_root=f"{root}/artifacts",
         serving=f"{root}/serving",
-        metadata=None,
-        **{"categories": SHAPENET_CATEGORIES[:1], **others},
+        **{"metadata": None, "categories": SHAPENET_CATEGORIES[:1], **others},
     )
 
 
@@ -192,3 +191,13 @@ def test_what_training_asks_of_the_graph_is_there_only_then():
             "count_class_points" in nodes["Transform"].exec_properties["custom_config"]
         ) == found
         assert '"training_state": "kept"' in nodes["Trainer"].exec_properties["custom_config"]
+
+
+def test_a_cluster_gets_the_notification_as_a_node_and_the_local_runner_sends_it_itself():
+    config = load_config("airplane")
+    notify = config.notify.model_validate({"webhook_variable": "HOOK"})
+    asked = config.model_copy(update={"notify": notify})
+    assert ids(asked) - ids(config) == {"Notification"}
+    assert ids(asked, metadata="x.sqlite") == ids(config)
+    (node,) = (c for c in create_pipeline(asked, places("x")).components if c.id == "Notification")
+    assert {"evaluation", "blessing", "report", "infra_blessing"} <= set(node.inputs)

@@ -4,6 +4,7 @@
 CONFIG ?= demo
 DATA ?=
 CATEGORY ?=
+SPAN ?=
 OUT ?= out
 MANIFEST ?=
 TESTS ?=
@@ -15,8 +16,8 @@ IN_ENVIRONMENT = python3 requirements/environment.py run --
 .DEFAULT_GOAL := help
 .PHONY: run serve test test-newest test-flink flink-job-server compile fuzz image bench lint format lock check clean help
 
-run: ## run the pipeline: CONFIG=<preset or YAML file> DATA=<folder or zip> CATEGORY=<name or all> OUT=<folder>
-	@$(IN_ENVIRONMENT) python -m pipeline.local_runner --config "$(CONFIG)" --data "$(DATA)" --category "$(CATEGORY)" --out "$(OUT)"
+run: ## run the pipeline: CONFIG=<preset or YAML file> DATA=<folder or zip> CATEGORY=<name or all> OUT=<folder>; SPAN=<number> for data that grows
+	@$(IN_ENVIRONMENT) python -m pipeline.local_runner --config "$(CONFIG)" --data "$(DATA)" --category "$(CATEGORY)" $(if $(SPAN),--span "$(SPAN)") --out "$(OUT)"
 
 serve: ## start TensorFlow Serving on what was pushed under OUT=<folder>, with Docker, or say what is missing
 	@$(IN_ENVIRONMENT) python -m pipeline.cli serve --out "$(OUT)"

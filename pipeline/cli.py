@@ -113,15 +113,29 @@ def download(
 @click.argument("output")
 @click.option("--config", default="airplane", show_default=True, help="A preset or a YAML file.")
 @click.option("--category", default="", help="A category of the data, or all.")
+@click.option(
+    "--span",
+    type=click.IntRange(0),
+    help="Add SOURCE to the spans in OUTPUT under this number; see below.",
+)
 @click.argument("beam_args", nargs=-1, type=click.UNPROCESSED)
 def convert(
-    source: str, output: str, config: str, category: str, beam_args: tuple[str, ...]
+    source: str,
+    output: str,
+    config: str,
+    category: str,
+    span: int | None,
+    beam_args: tuple[str, ...],
 ) -> None:
     """Convert raw shapes in SOURCE (folder or zip) to TFRecords in OUTPUT.
 
     Written are OUTPUT/train, val and test (and unlabelled) with .tfrecord.gz files of tf.Examples,
     and OUTPUT/manifest.json: counts, hashes, and what was found wrong. What stands in OUTPUT
     already is replaced only if a conversion wrote it.
+
+    With --span N, for data that grows: SOURCE becomes OUTPUT/span-N, and OUTPUT/window/span-N is
+    the data set of it and the newest spans before it (spans.window of the config). No shape may be
+    in two spans; what is there is never replaced.
 
     BEAM_ARGS, after `--`, are Beam's: its runner and that runner's options. For example:
 
@@ -141,7 +155,13 @@ def convert(
     options = beam_args or options_of(settings.beam, CONVERSION)
     from preprocessing.convert import convert as convert_shapes
 
-    manifest = convert_shapes(source, output, settings.data, options)
+    if span is None:
+        manifest = convert_shapes(source, output, settings.data, options)
+    else:
+        from preprocessing.spans import add_span, span_name, window_folder
+
+        manifest = add_span(source, output, span, settings.spans.window, settings.data, options)
+        output = str(window_folder(output) / span_name(span))
     for line in manifest.overview():
         click.echo(f"{output}: {line}")
 

@@ -105,7 +105,11 @@ _SYSTEM_ERROR = re.compile(r"\[Errno \d+\] ([^:\n\[]+)")
 
 
 def convert(
-    source: str, output: str, settings: DataSettings, beam_args: Sequence[str] = ()
+    source: str,
+    output: str,
+    settings: DataSettings,
+    beam_args: Sequence[str] = (),
+    replace_other: bool = True,
 ) -> Manifest:
     """Converts a folder or .zip of raw shapes.
 
@@ -115,6 +119,7 @@ def convert(
       settings: which shapes, which labels, which splits.
       beam_args: flags for Beam, e.g. ["--runner=DataflowRunner", ...]; by default its direct
       runner.
+      replace_other: whether a data set that was made from something else gives way.
 
     Returns:
       The manifest that stands in the output.
@@ -142,6 +147,14 @@ def convert(
     finished = open_store(output).read(MANIFEST)
     if finished is not None and _made_from(finished, fingerprint):
         return Manifest.from_text(finished.decode())
+    if finished is not None and not replace_other:
+        raise BadInput(
+            "other_data",
+            f"{output} holds what was made from {Manifest.from_text(finished.decode()).source}, "
+            "with other files, other settings or another version of this program. New data: give "
+            "it the next number. To take what is there: give no data. To make it anew: remove the "
+            "folder first.",
+        )
 
     # Before the staging folder is touched: a wrong flag must not cost its finished shards.
     _beam_options(beam_args)

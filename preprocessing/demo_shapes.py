@@ -489,7 +489,9 @@ def _write_category(
         (directory / "points_label" / part).mkdir(parents=True)
     for index in range(shapes):
         points, labels = demo_cloud(category, index, seed, size)
-        shape = f"{category.lower()}_{index:05d}"
+        # Of another seed they are other shapes: no id stands in two of these data sets.
+        of_seed = f"{seed}_" if seed else ""
+        shape = f"{category.lower()}_{of_seed}{index:05d}"
         text = "%.5f %.5f %.5f\n" * len(points) % tuple(points.ravel().tolist())
         (directory / "points" / f"{shape}.pts").write_text(text)
         for label, part in enumerate(parts):

@@ -28,6 +28,7 @@ def fields(section=PipelineConfig, prefix=""):
 
 def test_the_presets_are_there():
     named = {"airplane", "all", "demo", "few_shapes", "keras_example", "light", "paper"}
+    named |= {"cluster_example"}  # where the pipeline runs, for a start
     assert named == set(preset_names())
 
 

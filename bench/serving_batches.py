@@ -291,6 +291,12 @@ def measure(arguments: argparse.Namespace) -> None:
                 ("serving_max_enqueued_batches", found.max_enqueued_batches, "batches", what),
                 ("serving_bytes_a_point", a_point, "bytes", "added to the resident set; " + what),
                 ("serving_base_mib", peak["before"] / 2**20, "MiB", "resident, model loaded"),
+                (
+                    "serving_most_gib",
+                    (2 * peak["before"] + found.num_batch_threads * most_points * a_point) / 2**30,
+                    "GiB",
+                    "two versions loaded, and the largest batch in every thread",
+                ),
             )
         ]
     )

@@ -1,4 +1,4 @@
-"""Encrypted connections and version labels, by servers that pass requests on to the double."""
+"""Encrypted connections: servers with a certificate that pass requests on to the double."""
 
 import ssl
 import threading
@@ -22,8 +22,6 @@ from serving.grpc_client import GrpcClient
 from serving.rest_client import RestClient
 from serving.serving_error import ServingError
 from tests.serving.test_clients import CLIENTS, PAUSE, assert_same, clouds
-
-LABELS = {"stable": 7}
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +57,7 @@ def certificate(folder, host):
 
 
 class PassedOn(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Answers with what a server behind it answers; a label becomes its version."""
+    """Answers with what a server behind it answers."""
 
     def __init__(self, address):
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(
@@ -67,23 +65,14 @@ class PassedOn(prediction_service_pb2_grpc.PredictionServiceServicer):
         )
 
     def Predict(self, request, context):
-        label = request.model_spec.version_label
-        if label:
-            if label not in LABELS:
-                said = f"Unrecognized servable version label: {label}"
-                context.abort(grpc.StatusCode.INVALID_ARGUMENT, said)
-            request.model_spec.version.value = LABELS[label]
         return self._stub.Predict(request)
 
 
 def rest_passed_on(address):
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            path = self.path
-            for label, version in LABELS.items():
-                path = path.replace(f"/labels/{label}:", f"/versions/{version}:")
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            answer = requests.post(f"http://{address}{path}", body, timeout=30)
+            answer = requests.post(f"http://{address}{self.path}", body, timeout=30)
             self.send_response(answer.status_code)
             self.send_header("Content-Length", str(len(answer.content)))
             self.end_headers()
@@ -161,15 +150,3 @@ def test_what_is_no_certificate_is_a_sentence(kind, content, encrypted, tmp_path
     with pytest.raises(ServingError, match=r"roots\.pem: .*give the PEM file") as error:
         asking(kind, encrypted, certificate=file)
     assert error.value.lasting
-
-
-@CLIENTS
-def test_a_version_is_asked_for_by_its_label(kind, encrypted, one_folder):
-    client = asking(kind, encrypted, certificate=encrypted.pem, label="stable")
-    assert_same(client.segment(clouds(), None), ExportedModel(one_folder).segment(clouds(), None))
-
-
-@CLIENTS
-def test_a_label_that_the_server_does_not_have_is_said(kind, encrypted):
-    with pytest.raises(ServingError, match=r"refused the request|does not serve"):
-        asking(kind, encrypted, certificate=encrypted.pem, label="canary").segment(clouds(), None)

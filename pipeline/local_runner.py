@@ -192,7 +192,7 @@ def run(
       ConfigError, BadInput: with a sentence that says what to do.
     """
     config = with_category(load_config(config_name or "demo"), category)
-    check_source(config, config_name, data)
+    check_source(config, config_name, data, span)
     beam_args(config.beam)
     folder = OutputFolder(out)
     try:

@@ -112,3 +112,14 @@ def test_whoever_is_to_be_told_is_told_of_data_that_cannot_be_used(tmp_path):
         message = json.loads(kept.read_text())
         assert message["event"] == "failed"
         assert message["reasons"] == [str(stopped.value)]
+
+
+@pytest.mark.parametrize("workers", [["here:1", "there:2"], 3])
+def test_workers_that_a_run_on_one_machine_does_not_start_are_refused(monkeypatch, workers):
+    from pipeline.local_runner import _refuse_several_workers
+
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": workers}}))
+    with pytest.raises(ConfigError, match=r"TF_CONFIG.*(names 2 workers.*Unset it|expected JSON)"):
+        _refuse_several_workers()
+    monkeypatch.delenv("TF_CONFIG")
+    _refuse_several_workers()

@@ -15,6 +15,7 @@ from serving.model_config import (
     serve_newest,
     write_config,
 )
+from serving.serving_error import ServingError
 
 
 def label_versions(
@@ -38,6 +39,13 @@ def label_versions(
 
     base = base.rstrip("/")
     name = os.path.basename(base)
+    there = versions(base)
+    if not there:
+        raise ServingError(
+            f"{base}: there is no numbered version of a model in it; give the folder that holds "
+            "them, OUT/serving_model/<name>.",
+            lasting=True,
+        )
     out = OutputFolder(Path(base).parent.parent)
     file = Path(output) if output else out.serving_config / MODELS_FILE
     config = read_config(file)
@@ -46,7 +54,7 @@ def label_versions(
         serve_newest(model)
         write_config(config, file)
         return [f"{file}: the newest version is served, without labels"]
-    serve_labelled(model, labels, also, versions(base))
+    serve_labelled(model, labels, also, there)
     write_config(config, file)
     lines = [f"{file}: {name}"]
     lines += [f"  {label} is version {version}" for label, version in labels.items()]

@@ -118,13 +118,19 @@ def write_served_config(start: Start, root: str) -> Path:
       root: where the server finds the models' folders.
 
     Raises:
-      ServingError: the model config there cannot be read, or wants what is not there.
+      ServingError: the folder cannot be written, or the model config there cannot be read, or wants
+        what is not there.
     """
     folder = start.folder.serving_config
-    folder.mkdir(parents=True, exist_ok=True)
-    for shipped in sorted((SHIPPED / "config").glob("*.pbtxt")):
-        if shipped.name != MODELS_FILE and not (folder / shipped.name).exists():
-            shutil.copyfile(shipped, folder / shipped.name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for shipped in sorted((SHIPPED / "config").glob("*.pbtxt")):
+            if shipped.name != MODELS_FILE and not (folder / shipped.name).exists():
+                shutil.copyfile(shipped, folder / shipped.name)
+    except OSError as error:
+        raise ServingError(
+            f"{folder}: it cannot be written ({error.strerror}); make it writable.", lasting=True
+        ) from None
     file = folder / MODELS_FILE
     config = read_config(file)
     for name in start.models:

@@ -51,13 +51,24 @@ def read_config(file: Path) -> Any:
 
 
 def write_config(config: Any, file: Path) -> None:
-    """Writes a config whole: a server never finds half of it."""
+    """Writes a config whole: a server never finds half of it.
+
+    Raises:
+      ServingError: it cannot be written.
+    """
     from google.protobuf import text_format
 
-    file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(text_format.MessageToString(config), "utf-8")
-    os.replace(partial, file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text_format.MessageToString(config), "utf-8")
+        os.replace(partial, file)
+    except OSError as error:
+        raise ServingError(
+            f"{file}: it cannot be written ({error.strerror}); make its folder writable, or give "
+            "another.",
+            lasting=True,
+        ) from None
 
 
 def model_of(config: Any, name: str, root: str = MODELS_ROOT) -> Any:

@@ -59,8 +59,13 @@ def withdraw(base: str, version: int | None = None) -> tuple[int, int]:
       The version taken back, and the one that is now the largest.
 
     Raises:
-      NoVersionError: it is not there, or no other is left to serve.
+      NoVersionError: it is not there, or no other is left to serve, or it cannot be renamed.
     """
+    if "://" in base:
+        raise NoVersionError(
+            f"{base}: nothing can be renamed in a bucket; move the version's folder out of it with "
+            "the bucket's own tools, and servers go on with the largest that is left"
+        )
     there = versions(base)
     taken = there[-1] if version is None and there else version
     if taken not in there:
@@ -70,7 +75,10 @@ def withdraw(base: str, version: int | None = None) -> tuple[int, int]:
     if not left:
         raise NoVersionError(f"{base}: {taken} is the only version; a server would have none left")
     source = os.path.join(base, str(taken))
-    os.rename(source, os.path.join(base, f"{WITHDRAWN}{taken}"))
+    try:
+        os.rename(source, os.path.join(base, f"{WITHDRAWN}{taken}"))
+    except OSError as error:
+        raise NoVersionError(f"{source}: it cannot be renamed ({error.strerror})") from None
     return taken, left[-1]
 
 

@@ -327,3 +327,18 @@ def test_labels_refuses_what_the_server_would(out):
     status, said = labels(out, "--stable", "9")
     assert status == 2 and "cannot move to 9, which the server has not loaded" in said
     assert labels(out)[1].endswith("the newest version is served, without labels\n")
+
+
+def test_labels_wants_a_folder_of_versions_and_a_place_to_write(out):
+    nowhere = CliRunner().invoke(main, ["labels", str(out), "--stable", "8"])
+    assert nowhere.exit_code == 2 and "no numbered version of a model in it" in nowhere.output
+    (out / "taken").touch()
+    status, said = labels(out, "--stable", "8", "--output", str(out / "taken" / "models.pbtxt"))
+    assert status == 2 and "taken/models.pbtxt: it cannot be read" in said
+
+
+def test_a_folder_that_cannot_be_written_is_said(out, path):
+    put(path, "docker", FAKE_DOCKER)
+    (out / "serving_config").touch()
+    status, said = serve(out)
+    assert status == 2 and "serving_config: it cannot be written" in said

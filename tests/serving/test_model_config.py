@@ -1,5 +1,7 @@
 """Versions by labels: what a server would refuse is refused before it is written."""
 
+import os
+
 import pytest
 from google.protobuf import text_format
 
@@ -88,3 +90,18 @@ def test_what_is_no_config_is_a_sentence_with_the_place(content, tmp_path):
     with pytest.raises(ServingError, match=r"models\.pbtxt: it cannot be read as TensorFlow") as e:
         read_config(file)
     assert e.value.lasting
+
+
+def test_a_full_disk_is_a_sentence_and_the_old_config_stays(tmp_path, monkeypatch):
+    file = tmp_path / "models.pbtxt"
+    write_config(empty_config(), file)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    config = empty_config()
+    model_of(config, "planes")
+    with pytest.raises(ServingError, match=r"cannot be written \(No space left on device\)"):
+        write_config(config, file)
+    assert read_config(file) == empty_config()

@@ -14,7 +14,13 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    message_factory,
+    text_format,
+    wrappers_pb2,
+)
 from kubernetes import client as kubernetes_client
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -61,8 +67,6 @@ def messages():
     )
     file.dependency.append("google/protobuf/wrappers.proto")
     wrappers = descriptor_pb2.FileDescriptorProto()
-    from google.protobuf import wrappers_pb2
-
     wrappers_pb2.DESCRIPTOR.CopyToProto(wrappers)
     forms = {
         "BatchingParameters": BATCHING,
@@ -79,8 +83,8 @@ def messages():
             if isinstance(kind, str):
                 field.type_name = kind if kind[0] == "." else f".google.protobuf.{kind}"
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(wrappers)
-    pool.Add(file)
+    pool.AddSerializedFile(wrappers.SerializeToString())
+    pool.AddSerializedFile(file.SerializeToString())
     made = {}
     for message in forms:
         descriptor = pool.FindMessageTypeByName(f"published.{message}")

@@ -104,6 +104,17 @@ def test_a_version_is_taken_back_and_its_number_is_not_used_again(tmp_path, monk
         withdraw(str(tmp_path / "nowhere"))
 
 
+def test_what_cannot_be_renamed_is_said_and_goes_on_serving(tmp_path, monkeypatch):
+    with pytest.raises(NoVersionError, match="nothing can be renamed in a bucket"):
+        withdraw("gs://a-bucket/serving_model/pointnet_parts")
+    base = made(tmp_path / "serving", 8, 9)
+    (tmp_path / "serving" / "withdrawn-9").mkdir()
+    (tmp_path / "serving" / "withdrawn-9" / "something").touch()
+    with pytest.raises(NoVersionError, match=r"it cannot be renamed \(Directory not empty"):
+        withdraw(base)
+    assert versions.versions(base) == [8, 9]
+
+
 def test_the_command(tmp_path):
     base = made(tmp_path / "serving", 8, 9)
     done = CliRunner().invoke(main, ["withdraw", base])

@@ -11,7 +11,6 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 from tfx import v1 as tfx
-from tfx.components.distribution_validator.component import DistributionValidator
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
@@ -24,6 +23,7 @@ from components import segmentation_metrics
 from components.cloud_validator.component import CloudValidator
 from components.data_report.component import DataReport
 from components.distribution_limits import DRIFT_PAIRS, SKEW_PAIRS, distribution_config
+from components.distribution_validator.component import DistributionValidator
 from components.evaluator.component import Evaluator
 from components.evaluator.size_buckets import CLOUD_SIZE
 from components.model_server_probe.component import ModelServerProbe

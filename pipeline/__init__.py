@@ -11,6 +11,7 @@ local_runner.py  runs the graph on this machine; `make run` and `tfx run` both c
 platforms.py     what the graph needs to know of the platform that runs it
 vertex_runner.py, kubeflow_runner.py  compile the graph for Vertex AI and for Kubeflow Pipelines;
                  compilation.py holds what both share, cluster_settings.py what can be set
+cluster_step.py  the command that a cluster starts in our image for each step
 specs.py         compiles for every cluster that a config names: `compile`
 submission.py    hands a compiled pipeline to a cluster: `submit`
 predictions.py   copies the parts of unlabelled clouds to where a person looks

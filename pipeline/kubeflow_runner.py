@@ -15,6 +15,7 @@ import yaml
 from tfx import v1 as tfx
 
 from components.production_model.component import ProductionModel
+from pipeline.cluster_step import COMMAND
 from pipeline.compilation import NEEDED_BY_ALL, build, check_cluster, complete_resources, defaults
 from pipeline.config import ConfigError, PipelineConfig
 from pipeline.graph import Places
@@ -59,7 +60,9 @@ def compile_pipeline(config: PipelineConfig, places: Places, file: Path) -> None
     pipeline = build(config, places, PLATFORM, SECTION, check_accelerator)
     runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
         config=tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(
-            default_image=config.kubeflow.image, use_pipeline_spec_2_1=True
+            default_image=config.kubeflow.image,
+            default_commands=list(COMMAND),
+            use_pipeline_spec_2_1=True,
         )
     )
     spec = runner.run(pipeline, write_out=False)["pipelineSpec"]
@@ -68,12 +71,16 @@ def compile_pipeline(config: PipelineConfig, places: Places, file: Path) -> None
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     for name, value in defaults(pipeline).items():
         parameters[name] |= {"defaultValue": value, "isOptional": True}
-    for task in spec["root"]["dag"]["tasks"].values():
-        if task["componentRef"]["name"] == ProductionModel.__name__:
-            _never_cached(task)
+    for node in pipeline.components:
+        if isinstance(node, (ProductionModel, tfx.components.ImportExampleGen)):
+            _never_cached(spec["root"]["dag"]["tasks"][node.id])
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(yaml.safe_dump(spec, sort_keys=True, width=100), "utf-8")
 
 
 def _never_cached(task: dict[str, Any]) -> None:
+    """For steps that read a folder: Kubeflow's cache knows its name, not what is in it.
+
+    On Vertex AI, TFX looks into the folder before the cache is asked; Kubeflow has no such hook.
+    """
     task["cachingOptions"] = {}

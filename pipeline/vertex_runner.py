@@ -24,6 +24,7 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
 )
 
 from pipeline.cluster_settings import VertexSettings
+from pipeline.cluster_step import COMMAND
 from pipeline.compilation import (
     NEEDED_BY_ALL,
     build,
@@ -175,7 +176,9 @@ def compile_pipeline(config: PipelineConfig, places: Places, file: Path) -> None
     pipeline = build(config, places, platform(config), SECTION, check_accelerator)
     runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
         config=tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(
-            display_name=config.pipeline_name, default_image=config.vertex.image
+            display_name=config.pipeline_name,
+            default_image=config.vertex.image,
+            default_commands=list(COMMAND),
         ),
         output_dir=str(file.parent),
         output_filename=file.name,

@@ -1,0 +1,84 @@
+"""Runs one step of a compiled pipeline: the command that Vertex and Kubeflow start in our image.
+
+    python -m pipeline.cluster_step --executor_class_path ... --json_serialized_invocation_args ...
+
+TFX's own command does the work. What it is given is completed first, because it finds the Python
+class of an artifact by its type:
+
+- A type of ours has a name that TFX's compiler accepts, "pointnet.DataReport", and TFX would import
+  just that. It is given the class's path.
+- Open-source Kubeflow hands an input over without its type. The component's own definition, which
+  comes as an argument too, has it.
+"""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+TFX_COMMAND = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
+COMMAND = ("python", "-m", "pipeline.cluster_step")
+_INVOCATION = "--json_serialized_invocation_args"
+_INPUTS = "--json_serialized_inputs_spec_args"
+# Where each of our own types of artifacts is defined, below components.
+TYPES = {
+    "pointnet.CloudQuarantine": "cloud_validator.component.CloudQuarantine",
+    "pointnet.DataReport": "data_report.component.DataReportPage",
+    "pointnet.PredictedParts": "predicted_parts.component.PredictedPartsFiles",
+    "pointnet.SegmentationReport": "segmentation_report.component.SegmentationReportPage",
+}
+
+
+def completed(invocation: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
+    """An ExecutorInput in which every artifact has a type that TFX can import.
+
+    Args:
+      invocation: the ExecutorInput, as JSON.
+      inputs: the component's ComponentInputsSpec, as JSON; empty where the platform gives none.
+    """
+    definitions = inputs.get("artifacts", {})
+    made: dict[str, Any] = json.loads(json.dumps(invocation))
+    for side in ("inputs", "outputs"):
+        for key, listed in made.get(side, {}).get("artifacts", {}).items():
+            for artifact in listed.get("artifacts", []):
+                given = artifact.get("type", {})
+                if not any(given.values()) and side == "inputs" and key in definitions:
+                    given = dict(definitions[key]["artifactType"])
+                artifact["type"] = _importable(given)
+    return made
+
+
+def _importable(given: dict[str, Any]) -> dict[str, Any]:
+    """An ArtifactTypeSchema whose title is a class's path if the type is ours."""
+    if given.get("schemaTitle") in TYPES:
+        return {"schemaTitle": f"components.{TYPES[given['schemaTitle']]}"}
+    schema = yaml.safe_load(given.get("instanceSchema", "")) or {}
+    if schema.get("title") not in TYPES:
+        return given
+    title = f"components.{TYPES[schema['title']]}"
+    return {"instanceSchema": yaml.safe_dump({**schema, "title": title})}
+
+
+def _complete(arguments: Sequence[str]) -> list[str]:
+    """The command's arguments with the ExecutorInput completed."""
+    if _INVOCATION not in arguments:
+        return list(arguments)
+    place = arguments.index(_INVOCATION) + 1
+    inputs = arguments[arguments.index(_INPUTS) + 1] if _INPUTS in arguments else "{}"
+    made = completed(json.loads(arguments[place]), json.loads(inputs))
+    return [*arguments[:place], json.dumps(made), *arguments[place + 1 :]]
+
+
+def main() -> None:
+    """Runs the step, as TFX's command does with these arguments."""
+    sys.argv = [TFX_COMMAND, *_complete(sys.argv[1:])]
+    runpy.run_module(TFX_COMMAND, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

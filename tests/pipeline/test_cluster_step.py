@@ -1,0 +1,101 @@
+"""The command that a cluster starts for a step: what it is given becomes what TFX can read."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2 as messages
+from tfx import types
+from tfx.orchestration.kubeflow.v2.container.kubeflow_v2_entrypoint_utils import (
+    parse_raw_artifact_dict,
+)
+from tfx.types import standard_artifacts
+
+import components
+from components.data_report.component import DataReportPage
+from pipeline import cluster_step
+from pipeline.cluster_step import COMMAND, TYPES, completed
+
+EXAMPLES = {"instanceSchema": "title: tfx.Examples\ntype: object\n"}
+REPORT = {"instanceSchema": "title: pointnet.DataReport\ntype: object\n"}
+
+
+def invocation(side: str, schema: dict) -> dict:
+    artifact = {"name": "7", "uri": "gs://bucket/page", "type": schema}
+    return {side: {"artifacts": {"data_report": {"artifacts": [artifact]}}}}
+
+
+def parsed(made: dict, side: str):
+    """The class that TFX makes of the artifact."""
+    message = json_format.ParseDict(made, messages.ExecutorInput())
+    ((artifact,),) = parse_raw_artifact_dict(getattr(message, side).artifacts).values()
+    assert artifact.uri == "gs://bucket/page"
+    return type(artifact)
+
+
+@pytest.mark.parametrize("side", ["inputs", "outputs"])
+@pytest.mark.parametrize("schema", [REPORT, {"schemaTitle": "pointnet.DataReport"}])
+def test_a_type_of_ours_is_found(side, schema):
+    given = invocation(side, schema)
+    with pytest.raises(ImportError):  # what TFX makes of it alone
+        parsed(given, side)
+    assert parsed(completed(given, {}), side) is DataReportPage
+    assert given == invocation(side, schema)
+
+
+def test_a_type_of_tfx_stays():
+    given = invocation("inputs", EXAMPLES)
+    assert completed(given, {"artifacts": {"data_report": {"artifactType": REPORT}}}) == given
+    assert parsed(given, "inputs") is standard_artifacts.Examples
+
+
+@pytest.mark.parametrize("missing", [{"instanceSchema": ""}, {}])
+@pytest.mark.parametrize(
+    ("schema", "expected"), [(EXAMPLES, standard_artifacts.Examples), (REPORT, DataReportPage)]
+)
+def test_an_input_without_a_type_has_that_of_the_definition(missing, schema, expected):
+    made = completed(
+        invocation("inputs", missing), {"artifacts": {"data_report": {"artifactType": schema}}}
+    )
+    assert parsed(made, "inputs") is expected
+
+
+def test_all_our_types_are_in_the_table():
+    for module in pkgutil.walk_packages(components.__path__, "components."):
+        if module.name.endswith(".component"):
+            importlib.import_module(module.name)
+    ours = {
+        found.TYPE_NAME: f"{found.__module__}.{found.__name__}".removeprefix("components.")
+        for found in types.Artifact.__subclasses__()
+        if found.__module__.startswith("components.")
+    }
+    assert ours == TYPES
+
+
+def test_other_arguments_stay_where_they_are(monkeypatch):
+    ran = []
+    monkeypatch.setattr(cluster_step.runpy, "run_module", lambda name, **_: ran.append(name))
+    definitions = json.dumps({"artifacts": {"data_report": {"artifactType": REPORT}}})
+    given = json.dumps(invocation("inputs", {"instanceSchema": ""}))
+    before, after = ["--executor_class_path", "a.B"], ["--runner=DirectRunner"]
+    spec = ["--json_serialized_inputs_spec_args", definitions]
+    invoked = "--json_serialized_invocation_args"
+    monkeypatch.setattr(sys, "argv", ["x", *before, invoked, given, *spec, *after])
+    cluster_step.main()
+    assert ran == [cluster_step.TFX_COMMAND]
+    assert [*sys.argv[1:4], *sys.argv[5:]] == [*before, invoked, *spec, *after]
+    assert parsed(json.loads(sys.argv[4]), "inputs") is DataReportPage
+
+
+@pytest.mark.slow
+def test_it_is_a_command_of_python():
+    done = subprocess.run(
+        [sys.executable, *COMMAND[1:], "--help"], capture_output=True, text=True, check=False
+    )
+    assert "--executor_class_path" in done.stdout + done.stderr

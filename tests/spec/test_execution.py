@@ -1,0 +1,235 @@
+"""The compiled pipelines, executed here from data to pushed models; see docs/compiled_specs.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import tensorflow_model_analysis as tfma
+from google.protobuf import json_format
+
+from components.evaluator.verdict import read_verdict
+from tests.e2e.conftest import TINY
+from tests.spec.compiled_spec import CompiledSpec, read
+from tests.spec.graph_check import KUBEFLOW, VERTEX
+from tests.spec.local_execution import (
+    CACHED,
+    CHECKOUT,
+    EMULATED,
+    EXECUTED,
+    LocalBackend,
+    LocalKubeflow,
+    LocalVertex,
+    Run,
+)
+
+# The bucket becomes a folder here; the data set's is only a default, and never read.
+CLUSTERS = """
+infra_validation: probe
+vertex:
+  project: p
+  region: europe-west4
+  root: gs://executed/vertex
+  data: gs://elsewhere/data
+  image: image:1
+kubeflow:
+  root: gs://executed/kubeflow
+  data: gs://elsewhere/data
+  image: image:1
+"""
+IMAGE_FOLDER = "/opt/pointnet-parts"
+# What runs anew for other bounds, and for another training.
+BEHIND_THE_EVALUATOR = {"Evaluator", "SegmentationReport", "Pusher"}
+# The second run is the first that has earlier statistics to be held against.
+DRIFT = {"DriftValidator", "DataReport"}
+BEHIND_THE_TRAINER = {"Trainer", "ModelServerProbe", *BEHIND_THE_EVALUATOR}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _asked_for(request: pytest.FixtureRequest) -> None:
+    if not request.config.getoption("--execute-specs", default=False):
+        pytest.skip("executes the compiled pipelines, minutes on two cores: `make test-spec`")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 made-up airplanes, converted."""
+    from pipeline.beam_settings import beam_args
+    from pipeline.config import parse_config
+    from preprocessing.convert import convert
+    from preprocessing.demo_shapes import make_demo_shapes
+
+    folder = tmp_path_factory.mktemp("data")
+    config = parse_config(TINY, "tiny")
+    make_demo_shapes(folder / "shapes", config.demo_shapes, ["Airplane"], seed=0)
+    convert(str(folder / "shapes"), str(folder / "data"), config.data, beam_args(config.beam))
+    return folder / "data"
+
+
+@dataclass
+class Executed:
+    """The runs of one spec, and the versions that were there after each."""
+
+    serving: Path
+    data: Path
+    backend: LocalBackend
+    runs: list[Run] = field(default_factory=list)
+    versions: list[list[int]] = field(default_factory=list)
+
+    def submit(self, steps: int, eval_config: str | None = None) -> None:
+        """A run with these runtime parameters, as `submit` would give them."""
+        bounds = {} if eval_config is None else {"eval_config": eval_config}
+        train_args = json.dumps({"splits": ["train"], "num_steps": steps})
+        self.runs.append(
+            self.backend.submit(data_root=str(self.data), train_args=train_args, **bounds)
+        )
+        found = self.serving.iterdir() if self.serving.exists() else ()
+        self.versions.append(sorted(int(path.name) for path in found))
+
+    def verdict(self, run: int):
+        """What the Evaluator decided in a run."""
+        return read_verdict(str(self.runs[run].steps["Evaluator"].uri("evaluation")))
+
+    def pushed(self, run: int) -> bool:
+        """Whether the Pusher says that it pushed."""
+        (artifact,) = self.runs[run].steps["Pusher"].outputs["pushed_model"]
+        return artifact.metadata["pushed"] == 1
+
+
+def executed(
+    file: Path, folder: Path, data: Path, backend: type[LocalBackend], say: Callable[[str], None]
+) -> Executed:
+    """A spec whose bucket is a folder and whose image is this checkout."""
+    text = file.read_text("utf-8").replace("gs://executed", str(folder))
+    local = folder / file.name
+    local.write_text(text.replace(IMAGE_FOLDER, str(CHECKOUT)), "utf-8")
+    root = folder / backend.name
+    spec: CompiledSpec = read(local)
+    return Executed(root / "serving_model" / "tiny", data, backend(spec, root / "artifacts", say))
+
+
+@pytest.fixture(scope="module")
+def files(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The pipeline compiled for both platforms."""
+    from pipeline.config import parse_config
+    from pipeline.specs import compile_specs
+
+    config = parse_config(TINY + CLUSTERS, "tiny")
+    manifest = str(data / "manifest.json")
+    written = compile_specs(config, manifest, [], tmp_path_factory.mktemp("compiled"))
+    return dict(zip((VERTEX, KUBEFLOW), written, strict=True))
+
+
+@pytest.fixture(scope="module")
+def vertex(files, data, tmp_path_factory, say) -> Executed:
+    """Bounds that nothing reaches; the config's own; then another training."""
+    made = executed(files[VERTEX], tmp_path_factory.mktemp("vertex"), data, LocalVertex, say)
+    made.submit(2, unreachable(made.backend.spec.submitted["eval_config"]))
+    made.submit(2)
+    made.submit(4)
+    return made
+
+
+@pytest.fixture(scope="module")
+def kubeflow(files, data, tmp_path_factory, say) -> Executed:
+    """A first run, then one with another training."""
+    made = executed(files[KUBEFLOW], tmp_path_factory.mktemp("kubeflow"), data, LocalKubeflow, say)
+    made.submit(2)
+    made.submit(4)
+    return made
+
+
+def unreachable(eval_config: str) -> str:
+    """The same metrics, each with a bound above what it can be."""
+    config = json_format.Parse(eval_config, tfma.EvalConfig())
+    for metrics in config.metrics_specs:
+        for thresholds in metrics.per_slice_thresholds.values():
+            for bound in thresholds.thresholds:
+                bound.threshold.value_threshold.lower_bound.value = 2.0
+    return json_format.MessageToJson(config)
+
+
+@pytest.mark.slow
+class TestVertex:
+    def test_every_step_runs_as_the_spec_says(self, vertex):
+        first = vertex.runs[0]
+        assert first.tasks(EMULATED) == {
+            name
+            for name in vertex.backend.spec.tasks
+            if vertex.backend.spec.executor(name).WhichOneof("spec") == "resolver"
+        }
+        assert first.tasks(EXECUTED) == set(vertex.backend.spec.tasks) - first.tasks(EMULATED)
+
+    def test_nothing_is_pushed_that_misses_its_bounds(self, vertex):
+        verdict = vertex.verdict(0)
+        assert not verdict.blessed
+        assert any(bound.state == "missed" for bound in verdict.bounds)
+        assert vertex.versions[0] == []
+        assert not vertex.pushed(0)
+
+    def test_other_bounds_are_judged_without_training_anew(self, vertex):
+        second = vertex.runs[1]
+        anew = BEHIND_THE_EVALUATOR | DRIFT
+        assert second.tasks(EXECUTED) == anew
+        assert second.tasks(CACHED) == vertex.runs[0].tasks(EXECUTED) - anew
+        assert vertex.verdict(1).blessed
+        assert vertex.verdict(1).baseline == "there is no other blessed model to compare with"
+        assert vertex.pushed(1)
+        assert len(vertex.versions[1]) == 1
+
+    def test_the_next_model_is_held_against_the_blessed_one_and_pushed_beside_it(self, vertex):
+        third = vertex.runs[2]
+        assert third.tasks(EXECUTED) >= BEHIND_THE_TRAINER
+        assert not third.tasks(EXECUTED) & {"ImportExampleGen", "StatisticsGen", "Transform"}
+        (baseline,) = third.steps["BaselineResolver-model-resolver"].outputs["model"]
+        assert baseline.uri == str(vertex.runs[1].steps["Trainer"].uri("model"))
+        assert_compared(vertex, 2)
+
+    def test_the_trainer_ran_as_a_custom_job(self, vertex):
+        (log,) = vertex.backend.root.glob("tiny/1/Trainer/executor.log")
+        assert "custom job tiny-training: python -m tfx.scripts.run_executor" in log.read_text()
+
+
+@pytest.mark.slow
+class TestKubeflow:
+    def test_every_step_runs_as_the_spec_says(self, kubeflow):
+        assert kubeflow.runs[0].tasks(EXECUTED) == set(kubeflow.backend.spec.tasks)
+
+    def test_a_first_model_has_nothing_to_be_held_against(self, kubeflow):
+        assert kubeflow.verdict(0).blessed
+        assert kubeflow.verdict(0).baseline == "there is no other blessed model to compare with"
+        assert kubeflow.pushed(0)
+        assert len(kubeflow.versions[0]) == 1
+
+    def test_the_next_model_is_held_against_the_served_one_and_pushed_beside_it(self, kubeflow):
+        # What reads a folder looks again.
+        assert {"ImportExampleGen", "ProductionModel"} <= kubeflow.runs[1].tasks(EXECUTED)
+        assert_compared(kubeflow, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("platform", [VERTEX, KUBEFLOW])
+def test_our_own_types_of_artifacts_go_from_step_to_step(platform, request):
+    steps = request.getfixturevalue(platform).runs[0].steps
+    assert (steps["DataReport"].uri("data_report") / "data_report.html").is_file()
+    assert (steps["SegmentationReport"].uri("report") / "report.html").is_file()
+    assert (steps["CloudValidator"].uri("quarantine") / "summary.json").is_file()
+
+
+def assert_compared(made: Executed, run: int) -> None:
+    """The run's model was measured beside the one before it, and became the newest version."""
+    verdict = made.verdict(run)
+    assert verdict.baseline == "held against the blessed model before it, the baseline"
+    assert verdict.blessed
+    drops = [bound for bound in verdict.bounds if bound.kind == "largest_drop"]
+    assert drops
+    assert all(bound.measured is not None for bound in drops)
+    assert made.pushed(run)
+    before, after = made.versions[run - 1], made.versions[run]
+    assert set(before) < set(after)
+    assert len(after) == len(before) + 1
+    assert (made.serving / str(max(after)) / "saved_model.pb").is_file()
+    assert max(after) > max(before)

@@ -44,7 +44,7 @@ def test_the_config_may_be_a_message_or_json(tmp_path, form):
     (file,) = (tmp_path / "anomalies").rglob("*.pb")
     told = anomalies_pb2.Anomalies.FromString(file.read_bytes()).anomaly_info
     # Features of ours that these statistics lack are findings too.
-    assert "L-infty distance" in told["category"].reason[0].description
+    assert "is 0.8" in told["category"].reason[0].description
 
 
 def test_without_a_baseline_nothing_is_found(tmp_path):

@@ -382,7 +382,7 @@ def submit(
 
     from pipeline.config import load_config
     from pipeline.logs import logs_to_file
-    from pipeline.submission import SUBMITTERS, run_parameters
+    from pipeline.submission import SUBMITTERS, Submission, run_parameters
 
     settings = load_config(config)
     parameters = run_parameters(data, steps)
@@ -392,7 +392,7 @@ def submit(
 
         (spec,) = compile_specs(settings, manifest, [platform], Path(output))
     click.echo(spec)
-    SUBMITTERS[platform](settings, spec, parameters, schedule, wait, click.echo)
+    SUBMITTERS[platform](Submission(settings, spec, parameters, schedule, wait), click.echo)
 
 
 @main.command()

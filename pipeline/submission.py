@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import ConfigError, PipelineConfig
@@ -19,6 +20,26 @@ _MOST_SECONDS = 30 * 24 * 3600
 
 class SubmissionError(Exception):
     """A cluster did not take a run, or the run failed; the message says which, and why."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is to run.
+
+    Attributes:
+      config: the one that was compiled.
+      spec: the compiled pipeline's file.
+      parameters: see `run_parameters`.
+      schedule: when to run, again and again; "" runs it now, once. Vertex AI takes cron's five
+        fields ("0 3 * * 1"), Kubeflow six, seconds first ("0 0 3 * * 1").
+      wait: whether to come back only when the run has ended.
+    """
+
+    config: PipelineConfig
+    spec: Path
+    parameters: dict[str, str]
+    schedule: str = ""
+    wait: bool = False
 
 
 def run_parameters(data: str, steps: int | None) -> dict[str, str]:
@@ -41,47 +62,32 @@ def run_parameters(data: str, steps: int | None) -> dict[str, str]:
     return values
 
 
-def submit_to_vertex(
-    config: PipelineConfig,
-    spec: Path,
-    parameters: dict[str, str],
-    schedule: str,
-    wait: bool,
-    say: Callable[[str], None],
-) -> None:
-    """Runs a compiled pipeline on Vertex AI, now or by a schedule.
-
-    Args:
-      config: the one that was compiled.
-      spec: vertex.json.
-      parameters: see `run_parameters`.
-      schedule: when to run, as cron has it, such as "0 3 * * 1"; "" runs it now, once.
-      wait: whether to come back only when the run has ended.
-      say: takes lines for a person.
+def submit_to_vertex(run: Submission, say: Callable[[str], None]) -> None:
+    """Runs a compiled pipeline, vertex.json, on Vertex AI; `say` takes lines for a person.
 
     Raises:
       SubmissionError: Vertex AI refused, or the run failed.
     """
     from google.cloud import aiplatform
 
-    vertex = config.vertex
+    vertex = run.config.vertex
     with _vertex_errors(f"Vertex AI ({vertex.project}, {vertex.region})"):
         job = aiplatform.PipelineJob(
-            display_name=config.pipeline_name,
-            template_path=str(spec),
-            parameter_values=parameters,
+            display_name=run.config.pipeline_name,
+            template_path=str(run.spec),
+            parameter_values=run.parameters,
             encryption_spec_key_name=vertex.encryption_key,
             project=vertex.project,
             location=vertex.region,
         )
-        if schedule:
+        if run.schedule:
             made = job.create_schedule(
-                cron=schedule,
-                display_name=config.pipeline_name,
+                cron=run.schedule,
+                display_name=run.config.pipeline_name,
                 service_account=vertex.service_account,
                 network=vertex.network,
             )
-            say(f"scheduled ({schedule}): {made.resource_name}")
+            say(f"scheduled ({run.schedule}): {made.resource_name}")
             return
         job.submit(
             service_account=vertex.service_account,
@@ -93,7 +99,7 @@ def submit_to_vertex(
             f"watch it: https://console.cloud.google.com/vertex-ai/locations/{vertex.region}"
             f"/pipelines/runs/{job.job_id}?project={vertex.project}"
         )
-        if wait:
+        if run.wait:
             job.wait()
             say("the run has succeeded")
 
@@ -115,61 +121,46 @@ def _vertex_errors(who: str) -> Iterator[None]:
         raise SubmissionError(f"{who}: {_first_line(error)}") from None
 
 
-def submit_to_kubeflow(
-    config: PipelineConfig,
-    spec: Path,
-    parameters: dict[str, str],
-    schedule: str,
-    wait: bool,
-    say: Callable[[str], None],
-) -> None:
-    """Runs a compiled pipeline on Kubeflow, now or by a schedule.
-
-    Args:
-      config: the one that was compiled.
-      spec: kubeflow.yaml.
-      parameters: see `run_parameters`.
-      schedule: when to run, as Kubeflow's cron has it: six fields, seconds first; "" runs it now.
-      wait: whether to come back only when the run has ended.
-      say: takes lines for a person.
+def submit_to_kubeflow(run: Submission, say: Callable[[str], None]) -> None:
+    """Runs a compiled pipeline, kubeflow.yaml, on Kubeflow; `say` takes lines for a person.
 
     Raises:
       SubmissionError: Kubeflow refused or is not there, or the run failed.
     """
     import kfp
 
-    kubeflow = config.kubeflow
+    kubeflow = run.config.kubeflow
     where = kubeflow.host or "the cluster of kubectl's context"
     with _kubeflow_errors(f"Kubeflow Pipelines at {where}"):
         client = kfp.Client(
             host=kubeflow.host,
             **({"namespace": kubeflow.namespace} if kubeflow.namespace else {}),
         )
-        if schedule:
+        if run.schedule:
             experiment = client.create_experiment(kubeflow.experiment, namespace=kubeflow.namespace)
             made = client.create_recurring_run(
                 experiment_id=experiment.experiment_id,
-                job_name=config.pipeline_name,
-                cron_expression=schedule,
-                params=parameters,
-                pipeline_package_path=str(spec),
+                job_name=run.config.pipeline_name,
+                cron_expression=run.schedule,
+                params=run.parameters,
+                pipeline_package_path=str(run.spec),
                 service_account=kubeflow.service_account,
             )
-            say(f"scheduled ({schedule}): {made.recurring_run_id}")
+            say(f"scheduled ({run.schedule}): {made.recurring_run_id}")
             return
-        run = client.create_run_from_pipeline_package(
-            str(spec),
-            arguments=parameters,
-            run_name=config.pipeline_name,
+        started = client.create_run_from_pipeline_package(
+            str(run.spec),
+            arguments=run.parameters,
+            run_name=run.config.pipeline_name,
             experiment_name=kubeflow.experiment,
             namespace=kubeflow.namespace,
             service_account=kubeflow.service_account,
         )
-        say(f"run {run.run_id}")
-        if wait:
-            state = client.wait_for_run_completion(run.run_id, timeout=_MOST_SECONDS).state
+        say(f"run {started.run_id}")
+        if run.wait:
+            state = client.wait_for_run_completion(started.run_id, timeout=_MOST_SECONDS).state
             if str(state).upper() != "SUCCEEDED":
-                raise RuntimeError(f"the run {run.run_id} ended as {state}")
+                raise RuntimeError(f"the run {started.run_id} ended as {state}")
             say("the run has succeeded")
 
 

@@ -16,6 +16,7 @@ from pipeline.cli import main
 from pipeline.config import ConfigError, load_config, parse_config, to_yaml
 from pipeline.specs import compile_specs
 from pipeline.submission import (
+    Submission,
     SubmissionError,
     run_parameters,
     submit_to_kubeflow,
@@ -93,7 +94,7 @@ def at(api):
 
 def test_kubeflow_is_given_the_spec_and_the_parameters_and_waited_for(api, specs):
     said = []
-    submit_to_kubeflow(at(api), specs["kubeflow"], CHANGES, "", True, said.append)
+    submit_to_kubeflow(Submission(at(api), specs["kubeflow"], CHANGES, "", True), said.append)
     assert said == ["run r1", "the run has succeeded"]
     (run,) = (body for path, body in api.posted if path.endswith("/runs"))
     assert run["runtime_config"]["parameters"] == CHANGES
@@ -105,7 +106,9 @@ def test_kubeflow_is_given_the_spec_and_the_parameters_and_waited_for(api, specs
 
 def test_kubeflow_runs_it_by_a_schedule(api, specs):
     said = []
-    submit_to_kubeflow(at(api), specs["kubeflow"], CHANGES, "0 0 3 * * 1", False, said.append)
+    submit_to_kubeflow(
+        Submission(at(api), specs["kubeflow"], CHANGES, "0 0 3 * * 1", False), said.append
+    )
     assert said == ["scheduled (0 0 3 * * 1): s1"]
     path, run = api.posted[-1]
     assert path == "/apis/v2beta1/recurringruns"
@@ -116,10 +119,10 @@ def test_kubeflow_runs_it_by_a_schedule(api, specs):
 def test_a_failed_run_and_a_refusal_are_said(api, specs):
     api.state = "FAILED"
     with pytest.raises(SubmissionError, match="the run r1 ended as FAILED"):
-        submit_to_kubeflow(at(api), specs["kubeflow"], {}, "", True, print)
+        submit_to_kubeflow(Submission(at(api), specs["kubeflow"], {}, "", True), print)
     api.refused = True
     with pytest.raises(SubmissionError, match=r"Kubeflow Pipelines at http://127.*400"):
-        submit_to_kubeflow(at(api), specs["kubeflow"], {}, "", False, print)
+        submit_to_kubeflow(Submission(at(api), specs["kubeflow"], {}, "", False), print)
 
 
 def test_no_kubeflow_there_is_said(specs, monkeypatch, tmp_path):
@@ -128,7 +131,7 @@ def test_no_kubeflow_there_is_said(specs, monkeypatch, tmp_path):
     kubeflow = EXAMPLE.kubeflow.model_copy(update={"host": "http://127.0.0.1:9"})
     config = EXAMPLE.model_copy(update={"kubeflow": kubeflow})
     with pytest.raises(SubmissionError, match=r"127.0.0.1:9 cannot be reached .*port-forward"):
-        submit_to_kubeflow(config, specs["kubeflow"], {}, "", False, print)
+        submit_to_kubeflow(Submission(config, specs["kubeflow"], {}, "", False), print)
 
 
 @pytest.fixture
@@ -159,7 +162,7 @@ def vertex_calls(monkeypatch):
 
 def test_vertex_is_given_the_job_with_the_parameters_and_waited_for(vertex_calls, specs):
     said = []
-    submit_to_vertex(EXAMPLE, specs["vertex"], CHANGES, "", True, said.append)
+    submit_to_vertex(Submission(EXAMPLE, specs["vertex"], CHANGES, "", True), said.append)
     (submit, job, words), (wait, _, _) = vertex_calls
     assert (submit, wait) == ("submit", "wait")
     assert words["service_account"] == EXAMPLE.vertex.service_account
@@ -173,7 +176,7 @@ def test_vertex_is_given_the_job_with_the_parameters_and_waited_for(vertex_calls
 
 def test_vertex_runs_it_by_a_schedule(vertex_calls, specs):
     said = []
-    submit_to_vertex(EXAMPLE, specs["vertex"], {}, "0 3 * * 1", False, said.append)
+    submit_to_vertex(Submission(EXAMPLE, specs["vertex"], {}, "0 3 * * 1", False), said.append)
     ((name, _, words),) = vertex_calls
     assert (name, words["cron"]) == ("create_schedule", "0 3 * * 1")
     assert said == ["scheduled (0 3 * * 1): projects/p/locations/l/schedules/s"]
@@ -185,7 +188,7 @@ def test_a_run_that_fails_on_vertex_is_said(vertex_calls, specs, monkeypatch):
 
     monkeypatch.setattr(aiplatform.PipelineJob, "wait", wait)
     with pytest.raises(SubmissionError, match=r"\(example-project, europe-west4\): Job failed"):
-        submit_to_vertex(EXAMPLE, specs["vertex"], {}, "", True, print)
+        submit_to_vertex(Submission(EXAMPLE, specs["vertex"], {}, "", True), print)
 
 
 def test_without_credentials_the_way_to_them_is_said(specs, monkeypatch, tmp_path):
@@ -194,7 +197,7 @@ def test_without_credentials_the_way_to_them_is_said(specs, monkeypatch, tmp_pat
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     with pytest.raises(SubmissionError, match=r"no credentials .*`gcloud auth application-"):
-        submit_to_vertex(EXAMPLE, specs["vertex"], {}, "", False, print)
+        submit_to_vertex(Submission(EXAMPLE, specs["vertex"], {}, "", False), print)
 
 
 def test_the_command_ends_in_a_sentence(tmp_path, api):

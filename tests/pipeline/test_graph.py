@@ -74,15 +74,18 @@ def test_kubeflow_compiles_the_same_graph(tmp_path, statistics_strategy):
 def test_kubeflow_compiles_the_optional_nodes(tmp_path):
     config = load_config("airplane")
     tuning = config.tuning.model_validate({"trials": 3})
+    notify = config.notify.model_validate({"webhook_file": "gs://bucket/webhook"})
     tasks = compiled(
         tmp_path,
         create_pipeline(
-            config.model_copy(update={"tuning": tuning}),
+            config.model_copy(update={"tuning": tuning, "notify": notify}),
             places("gs://bucket", unlabelled=2),
             Platform(LatestBlessedModelStrategy, None),
         ),
     )
     assert set(tasks) >= OPTIONAL
+    assert producer(tasks["Notification"], "evaluation") == "Evaluator"
+    assert producer(tasks["Notification"], "report") == "SegmentationReport"
     assert producer(tasks["Tuner"], "examples") == "Transform"
     assert producer(tasks["Trainer"], "hyperparameters") == "Tuner"
     assert producer(tasks["BulkInferrer"], "model_blessing") == "Evaluator"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from pathlib import Path
 
 import click
 
@@ -260,8 +261,6 @@ def compare(
 def _evaluate(
     model: str, data: str, output: str, split: str, config: str | None, baseline: str
 ) -> None:
-    from pathlib import Path
-
     from rich.console import Console
 
     from pipeline.config import load_config
@@ -277,6 +276,31 @@ def _evaluate(
     for reason in verdict.reasons if config else ():
         console.print(f"  {reason}", markup=False, highlight=False)
     sys.exit(1 if config and not verdict.blessed else 0)
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+def train(run: Path, output: Path) -> None:
+    """Train what the last run in RUN trained, outside the pipeline, and export it to OUTPUT.
+
+    RUN is the OUT of a run: its data, its recipe. For training on several machines: each starts
+    this command with its own task in the environment variable TF_CONFIG, see docs/training.md; RUN
+    and OUTPUT are on a disk that all of them see. The model is not evaluated or pushed; see
+    evaluate.
+
+    Exit status: 0; 2 where RUN or OUTPUT cannot be used; 3 where training failed or a machine was
+    lost: the same command goes on from the last checkpoint.
+    """
+    click.echo("Loading TensorFlow and TFX ...")
+    from model.training_error import TrainingError
+    from pipeline.standalone_training import train_alone
+
+    try:
+        click.echo(f"model: {train_alone(run.absolute(), output.absolute())}")
+    except TrainingError as error:
+        click.echo(f"{PROGRAM}: {error}", err=True)
+        sys.exit(local_runner.FAILED)
 
 
 @main.command()
@@ -329,7 +353,6 @@ def compile_command(config: str, manifest: str, platforms: tuple[str, ...], outp
     Exit status: 0; 2 where the config cannot be used.
     """
     import os
-    from pathlib import Path
 
     from pipeline.config import load_config
     from pipeline.logs import logs_to_file
@@ -378,7 +401,6 @@ def submit(
     failed.
     """  # noqa: D301 - the \b is for click: it leaves the examples' lines as they are
     import os
-    from pathlib import Path
 
     from pipeline.config import load_config
     from pipeline.logs import logs_to_file
@@ -416,8 +438,6 @@ def serve(out: str, gpu: bool, grpc_port: int, rest_port: int, wait: float) -> N
 
     Exit status: 0 it serves; 2 it does not, with the reason.
     """
-    from pathlib import Path
-
     from pipeline.serve import serve as start
 
     start(Path(out).absolute(), gpu, grpc_port, rest_port, wait)
@@ -616,8 +636,6 @@ def segment(
     Exit status: 0 all clouds done; 1 some failed, each with its reason; 2 nothing could be done;
     130 interrupted.
     """  # noqa: D301 - the \b is for click: it leaves the examples' lines as they are
-    from pathlib import Path
-
     from pipeline.request_log import RequestLog
     from pipeline.segment import load_model, reach_server, segment_clouds
 

@@ -29,6 +29,7 @@ _INPUTS = "--json_serialized_inputs_spec_args"
 TYPES = {
     "pointnet.CloudQuarantine": "cloud_validator.component.CloudQuarantine",
     "pointnet.DataReport": "data_report.component.DataReportPage",
+    "pointnet.Notification": "notification.component.SentNotification",
     "pointnet.PredictedParts": "predicted_parts.component.PredictedPartsFiles",
     "pointnet.SegmentationReport": "segmentation_report.component.SegmentationReportPage",
 }

@@ -29,6 +29,7 @@ from tests.spec.local_execution import (
 # The bucket becomes a folder here; the data set's is only a default, and never read.
 CLUSTERS = """
 infra_validation: probe
+notify: {command: [tee, gs://executed/told.json]}
 vertex:
   project: p
   region: europe-west4
@@ -42,7 +43,7 @@ kubeflow:
 """
 IMAGE_FOLDER = "/opt/pointnet-parts"
 # What runs anew for other bounds, and for another training.
-BEHIND_THE_EVALUATOR = {"Evaluator", "SegmentationReport", "Pusher"}
+BEHIND_THE_EVALUATOR = {"Evaluator", "SegmentationReport", "Pusher", "Notification"}
 # The second run is the first that has earlier statistics to be held against.
 DRIFT = {"DriftValidator", "DataReport"}
 BEHIND_THE_TRAINER = {"Trainer", "ModelServerProbe", *BEHIND_THE_EVALUATOR}
@@ -71,9 +72,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class Executed:
-    """The runs of one spec, and the versions that were there after each."""
+    """The runs of one spec, the versions that were there after each, and what people were told."""
 
     serving: Path
+    told: Path
     data: Path
     backend: LocalBackend
     runs: list[Run] = field(default_factory=list)
@@ -108,7 +110,8 @@ def executed(
     local.write_text(text.replace(IMAGE_FOLDER, str(CHECKOUT)), "utf-8")
     root = folder / backend.name
     spec: CompiledSpec = read(local)
-    return Executed(root / "serving_model" / "tiny", data, backend(spec, root / "artifacts", say))
+    local_backend = backend(spec, root / "artifacts", say)
+    return Executed(root / "serving_model" / "tiny", folder / "told.json", data, local_backend)
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +172,7 @@ class TestVertex:
         assert any(bound.state == "missed" for bound in verdict.bounds)
         assert vertex.versions[0] == []
         assert not vertex.pushed(0)
+        assert json.loads(vertex.told.read_text("utf-8"))["event"] == "not_blessed"
 
     def test_other_bounds_are_judged_without_training_anew(self, vertex):
         second = vertex.runs[1]

@@ -24,7 +24,7 @@ class _Command(click.Group):
 
     def invoke(self, context: click.Context) -> object:
         from pipeline.config import ConfigError
-        from pipeline.submission import SubmissionError
+        from pipeline.submission_error import SubmissionError
         from preprocessing.findings import BadInput
         from serving.serving_error import ServingError
 

@@ -13,13 +13,10 @@ from pathlib import Path
 
 from pipeline.config import ConfigError, PipelineConfig
 from pipeline.platforms import DATA_ROOT, TRAIN_ARGS
+from pipeline.submission_error import SubmissionError
 
 # Longer than any run: both clients want a bound to wait for.
 _MOST_SECONDS = 30 * 24 * 3600
-
-
-class SubmissionError(Exception):
-    """A cluster did not take a run, or the run failed; the message says which, and why."""
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,22 @@ Docker daemon took part.
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from pipeline import serve as serving
 from pipeline.cli import main
+from requirements.environment import ROOT
+from serving.exported_model import ExportedModel
 from serving.model_config import read_config
+from tests.model.test_signatures import ROCKET, cloud
+from tests.pipeline.test_segment import exported
 
 PARTS = {"categories": [{"name": "Rocket", "directory": "r", "parts": ["body", "fin"]}]}
 # What both fakes become: a server that tells the status, of VERSION in STATE, and nothing else.
@@ -66,6 +72,26 @@ pathlib.Path({notes!r}).write_text(json.dumps([words, {{}}]) + "\\n")
 port = next(w.split("=")[1] for w in words if w.startswith("--rest_api_port="))
 sys.argv = ["", port]
 exec({server!r})
+"""
+# The double of TensorFlow Serving as the binary: it reads the very files that serve has written.
+DOUBLE = """#!{python}
+import pathlib, signal, sys
+sys.path.insert(0, {root!r})
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+from tests.serving.loopback.batching import BatchingSettings
+from tests.serving.loopback_server import LoopbackServer
+flags = dict(word[2:].split("=", 1) for word in sys.argv[1:])
+text = pathlib.Path(flags["model_config_file"]).read_text()
+listed = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+batching = pathlib.Path(flags["batching_parameters_file"]).read_text()
+with LoopbackServer(
+    config=listed.model_config_list.config[0],
+    batching=BatchingSettings.from_text(batching),
+    grpc_port=int(flags["port"]),
+    rest_port=int(flags["rest_api_port"]),
+):
+    signal.sigwait([signal.SIGTERM, signal.SIGINT])
 """
 
 
@@ -291,18 +317,15 @@ def test_a_binary_that_ends_at_once_is_said(out, path):
     assert status == 2 and "the server ended before it served" in said
 
 
-def test_make_serve_is_this_command(out, path, monkeypatch):
-    makefile = (serving.SHIPPED.parents[1] / "Makefile").read_text()
+def test_make_serve_is_this_command_which_does_without_tensorflow(path):
+    makefile = (ROOT / "Makefile").read_text()
     recipe = makefile.split("\nserve:")[1].splitlines()[1].strip()
     assert recipe == '@$(IN_ENVIRONMENT) python -m pipeline.cli serve --out "$(OUT)"'
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", "serve", "--out", str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=serving.SHIPPED.parents[1],
-    )
+    words = [sys.executable, "-X", "importtime", "-m", "pipeline.cli", "serve", "--out", str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 2 and "no model was pushed there yet" in done.stderr
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert "pipeline.serve" in imported and not imported & {"tensorflow", "tfx", "apache_beam"}
 
 
 def labels(out, *options):
@@ -342,3 +365,40 @@ def test_a_folder_that_cannot_be_written_is_said(out, path):
     (out / "serving_config").touch()
     status, said = serve(out)
     assert status == 2 and "serving_config: it cannot be written" in said
+
+
+@pytest.mark.slow
+def test_what_serve_writes_and_prints_works_with_the_double_of_the_server(tmp_path, path):
+    out = tmp_path / "out"
+    model = out / "serving_model" / "pointnet_parts" / "9"
+    exported((ROCKET,), model)
+    binary = path / serving.BINARY
+    binary.write_text(DOUBLE.format(python=sys.executable, root=str(ROOT)))
+    binary.chmod(0o755)
+    ports = ["--grpc-port", str(free_port()), "--rest-port", str(free_port())]
+    words = [sys.executable, "-m", "pipeline.cli", "serve", "--out", str(out), *ports]
+    environment = {**os.environ, "no_proxy": "localhost,127.0.0.1"}
+    server = subprocess.Popen(
+        words, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        said = []
+        while not said or not said[-1].startswith("stop"):
+            said.append(server.stdout.readline())
+            assert said[-1], said
+        asking = [line for line in said if " segment CLOUD " in line]
+        np.save(tmp_path / "plane.npy", cloud(30))
+        for number, line in enumerate(asking):
+            words = line.split(" segment CLOUD ")[1].split()
+            words += ["--format", "npz", "--output", str(tmp_path / f"answer{number}")]
+            done = CliRunner().invoke(main, ["segment", str(tmp_path / "plane.npy"), *words])
+            assert done.exit_code == 0, done.output
+            found = np.load(tmp_path / f"answer{number}" / "plane.npz")
+            ((part, _),) = ExportedModel(model).segment([cloud(30)], None)
+            np.testing.assert_array_equal(found["part"], part)
+            assert found["part_names"].tolist() == list(ROCKET.parts)
+        assert len(asking) == 2
+    finally:
+        os.killpg(server.pid, signal.SIGINT)
+        server.communicate(timeout=60)
+    assert server.returncode == 0

@@ -10,15 +10,15 @@ CONFIG = TINY.replace("demo_shapes: 24", "demo_shapes: 0\nspans: {window: 2}")
 ON_FROM_BLESSED = CONFIG.replace("training: {", "training: {warm_start: last_blessed, ")
 
 
-def given_out(runs: Runs, component: str, key: str) -> list:
-    """What a component's executions gave out under a key, the newest last."""
+def artifacts(runs: Runs, component: str, kind: str, key: str) -> list:
+    """What a component's executions took in (INPUT) or gave out (OUTPUT) by a key, newest last."""
     from ml_metadata.proto import metadata_store_pb2
     from tfx.orchestration import metadata
 
     connection = metadata.sqlite_metadata_connection_config(
         str(runs.out / "pipeline" / "metadata.sqlite")
     )
-    output = metadata_store_pb2.Event.OUTPUT
+    wanted = metadata_store_pb2.Event.Type.Value(kind)
     found = []
     with metadata.Metadata(connection) as handle:
         store = handle.store
@@ -28,7 +28,7 @@ def given_out(runs: Runs, component: str, key: str) -> list:
         executions = sorted(store.get_executions_by_context(context.id), key=lambda e: e.id)
         for execution in executions:
             for event in store.get_events_by_execution_ids([execution.id]):
-                if event.type == output and event.path.steps[0].key == key:
+                if event.type == wanted and event.path.steps[0].key == key:
                     found += store.get_artifacts_by_id([event.artifact_id])
     return found
 
@@ -70,8 +70,8 @@ def test_a_new_span_trains_on_its_window_and_the_same_one_is_all_cache(tmp_path)
     assert len(runs.versions()) == 2
 
     # ML Metadata knows which span a model is from, and which model it was trained on from.
-    examples = given_out(runs, "ImportExampleGen", "examples")
-    assert [artifact.properties["span"].int_value for artifact in examples] == [2, 2, 3]
-    trained = given_out(runs, "Trainer", "model")
-    (start,) = given_out(runs, "WarmStartResolver", "model")
-    assert start.id == trained[0].id != trained[-1].id
+    examples = artifacts(runs, "ImportExampleGen", "OUTPUT", "examples")
+    assert [found.custom_properties["span"].int_value for found in examples] == [2, 2, 3]
+    first_model, _, last_model = artifacts(runs, "Trainer", "OUTPUT", "model")
+    (start,) = artifacts(runs, "Trainer", "INPUT", "base_model")
+    assert start.id == first_model.id != last_model.id

@@ -14,7 +14,7 @@ BENCH ?=
 IN_ENVIRONMENT = python3 requirements/environment.py run --
 
 .DEFAULT_GOAL := help
-.PHONY: run serve test test-newest test-flink flink-job-server compile test-spec fuzz image bench lint format lock check clean help
+.PHONY: run serve test test-newest test-flink flink-job-server compile test-spec test-image fuzz image bench lint format lock check clean help
 
 run: ## run the pipeline: CONFIG=<preset or YAML file> DATA=<folder or zip> CATEGORY=<name or all> OUT=<folder>; SPAN=<number> for data that grows
 	@$(IN_ENVIRONMENT) python -m pipeline.local_runner --config "$(CONFIG)" --data "$(DATA)" --category "$(CATEGORY)" $(if $(SPAN),--span "$(SPAN)") --out "$(OUT)"
@@ -40,6 +40,9 @@ compile: ## compile the pipeline for the clusters that CONFIG names: OUT/specs/v
 
 test-spec: ## execute the compiled pipelines here, after checking them: TESTS=--renew-golden writes tests/spec/golden anew
 	@$(IN_ENVIRONMENT) python -m pytest tests/spec --execute-specs $(TESTS)
+
+test-image: ## build the container image without Docker, on a Debian 13 made by debootstrap, and try it
+	@$(IN_ENVIRONMENT) env POINTNET_TEST_IMAGE=1 python -m pytest tests/deploy
 
 fuzz: ## damaged files for every parser, tens of thousands each; what breaks one is kept in out/fuzz
 	@$(IN_ENVIRONMENT) python -m tests.fuzz.fuzz_parsers

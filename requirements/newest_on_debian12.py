@@ -89,18 +89,20 @@ def may_unshare() -> bool:
     return subprocess.run(probe, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
-def make_tree() -> None:
-    """Makes the Debian tree unless it is there, whole."""
-    wanted = " ".join([SUITE, *PACKAGES])
-    mark = TREE / "pointnet-tree"
+def make_tree(tree: Path, packages: Sequence[str]) -> None:
+    """Makes a Debian tree with some packages more than the least, unless it is there, whole."""
+    wanted = " ".join([SUITE, *packages])
+    mark = tree / "pointnet-tree"
     if mark.is_file() and mark.read_text() == wanted:
         return
-    say(f"making a Debian tree ({SUITE}) in {TREE}")
-    shutil.rmtree(TREE, ignore_errors=True)
-    TREE.parent.mkdir(exist_ok=True)
+    say(f"making a Debian tree ({SUITE}) in {tree}")
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.parent.mkdir(exist_ok=True)
     mirror = debian_mirror(read_sources())
-    command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, TREE]
-    words = [str(word) for word in command] + ([mirror] if mirror else [])
+    command = ["debootstrap", "--variant=minbase"]
+    command += [f"--include={','.join(packages)}"] if packages else []
+    command += [SUITE, str(tree)]
+    words = command + ([mirror] if mirror else [])
     log = CACHE / "debootstrap.log"
     with log.open("w") as output:
         code = subprocess.run(words, stdout=output, stderr=output, check=False).returncode
@@ -209,7 +211,7 @@ def main(arguments: Sequence[str]) -> int:
         if reason:
             raise CannotRunHere(reason)
         ensure_environment(environ)
-        make_tree()
+        make_tree(TREE, PACKAGES)
     except CannotRunHere as reason:
         print(f"skipped: the newest TFX ({NEWEST.tfx}) is not tried here: {reason}.")
         return 0

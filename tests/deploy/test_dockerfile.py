@@ -48,7 +48,7 @@ def test_hadolint_finds_nothing():
         (" --no-install-recommends", "", "DL3015"),
         ("rm -rf /var/lib/apt/lists/*", "true", "DL3009"),
         ('ENTRYPOINT ["/opt/apache/beam/boot"]', "ENTRYPOINT /opt/apache/beam/boot", "DL3025"),
-        ("WORKDIR /opt/pointnet-parts", "WORKDIR opt", "DL3000"),
+        ("WORKDIR /home/pointnet", "WORKDIR home", "DL3000"),
     ],
 )
 def test_hadolint_would_find_it(good, bad, rule):
@@ -104,10 +104,11 @@ def test_the_boot_program_has_the_version_of_the_locked_beam(instructions):
     assert block.split()[0].partition("==")[2] == found.stdout.strip()
 
 
-def test_an_ordinary_user_starts_beams_program_in_the_projects_folder(instructions):
+def test_an_ordinary_user_starts_beams_program_in_a_folder_of_its_own(instructions):
     stage = last_stage(instructions)
     assert stage[-2:] == ["USER 1000:1000", 'ENTRYPOINT ["/opt/apache/beam/boot"]']
-    assert "WORKDIR /opt/pointnet-parts" in stage
+    # Beam's program writes a file there.
+    assert "WORKDIR /home/pointnet" in stage
     assert any("useradd --uid 1000 " in line and line.endswith(" pointnet") for line in stage)
 
 

@@ -69,7 +69,7 @@ def test_it_skips_with_a_sentence_and_without_failing(monkeypatch, capsys):
 
 def test_a_failed_debootstrap_is_told_and_leaves_no_tree_that_looks_whole(monkeypatch, tmp_path):
     monkeypatch.setattr(newest, "CACHE", tmp_path)
-    monkeypatch.setattr(newest, "TREE", tmp_path / "tree")
+    tree = tmp_path / "tree"
 
     def broken(command, stdout, **_):
         stdout.write("E: no such archive\n")
@@ -78,5 +78,5 @@ def test_a_failed_debootstrap_is_told_and_leaves_no_tree_that_looks_whole(monkey
 
     monkeypatch.setattr(newest.subprocess, "run", broken)
     with pytest.raises(newest.EnvironmentProblem, match="no such archive"):
-        newest.make_tree()
-    assert not (tmp_path / "tree" / "pointnet-tree").exists()
+        newest.make_tree(tree, newest.PACKAGES)
+    assert not (tree / "pointnet-tree").exists()

@@ -13,7 +13,7 @@ vertex_runner.py, kubeflow_runner.py  compile the graph for Vertex AI and for Ku
                  compilation.py holds what both share, cluster_settings.py what can be set
 cluster_step.py  the command that a cluster starts in our image for each step
 specs.py         compiles for every cluster that a config names: `compile`
-submission.py    hands a compiled pipeline to a cluster: `submit`
+submission.py    hands a compiled pipeline to a cluster: `submit`; submission_error.py is what it raises
 predictions.py   copies the parts of unlabelled clouds to where a person looks
 baseline.py      which blessed model a new one is measured against
 previous_statistics.py  the statistics of the last run with other data
@@ -21,6 +21,9 @@ standalone_training.py  trains outside a pipeline what a run trained: `train`
 evaluation.py    measures exported models outside a pipeline: `evaluate`, `compare`
 segment.py       names the parts of one's own clouds: `segment`, with clouds_to_segment.py, which
                  reads them, and segmented_folder.py, which writes
+serve.py         starts TensorFlow Serving on what was pushed: `serve`
+labels.py        which versions a server has, by labels: `labels`
+request_log.py   keeps what a model was asked for; skew.py holds it against training clouds: `skew`
 summary.py       what a person reads at the end of a run
 cli.py           the command `pointnet-parts`
 """

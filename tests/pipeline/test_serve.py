@@ -375,8 +375,8 @@ def test_what_serve_writes_and_prints_works_with_the_double_of_the_server(tmp_pa
     binary = path / serving.BINARY
     binary.write_text(DOUBLE.format(python=sys.executable, root=str(ROOT)))
     binary.chmod(0o755)
-    ports = ["--grpc-port", str(free_port()), "--rest-port", str(free_port())]
-    words = [sys.executable, "-m", "pipeline.cli", "serve", "--out", str(out), *ports]
+    options = ["--grpc-port", str(free_port()), "--rest-port", str(free_port()), "--wait", "600"]
+    words = [sys.executable, "-m", "pipeline.cli", "serve", "--out", str(out), *options]
     environment = {**os.environ, "no_proxy": "localhost,127.0.0.1"}
     server = subprocess.Popen(
         words, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, start_new_session=True

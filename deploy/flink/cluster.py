@@ -87,9 +87,13 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+# Loaded here: between fork and exec nothing may wait for a lock that another thread holds.
+_LIBC = ctypes.CDLL(None)
+
+
 def _dies_with_us() -> None:
     """Linux kills the process should this one be killed; prctl(PR_SET_PDEATHSIG, SIGKILL)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    _LIBC.prctl(1, signal.SIGKILL)
 
 
 class FlinkCluster:

@@ -354,7 +354,10 @@ def _job_server(
 
 
 def _environment(
-    runner: Literal["flink", "spark"], section: _ClusterSettings, local: bool, given: set[str]
+    runner: Literal["flink", "spark"],
+    section: FlinkSettings | SparkSettings,
+    local: bool,
+    given: set[str],
 ) -> list[str]:
     """How the cluster's machines start our Python."""
     kind, value = section.environment_type, section.environment_config
@@ -374,6 +377,12 @@ def _environment(
                 f"beam.{runner}.environment_config is given, and LOOPBACK takes none; leave it "
                 "out, or choose another environment_type"
             )
+        away = [place for place in (section.master, section.job_endpoint) if not _is_here(place)]
+        if away:
+            raise ConfigError(
+                f"beam.{runner}.environment_type is LOOPBACK, and {away[0]} is another machine, "
+                "which cannot come back to this process; choose PROCESS, DOCKER or EXTERNAL"
+            )
         return ["--environment_type=LOOPBACK"]
     if not value:
         what = {
@@ -392,6 +401,12 @@ def _environment(
         # What is in the image need not be sent there, nor installed in each worker.
         options.append(f"--sdk_container_image={value}")
     return options
+
+
+def _is_here(address: str) -> bool:
+    """Whether host:port, http://host:port, [local] or local[4] is this machine; "" is no other."""
+    host = address.rpartition("//")[2].strip("[")
+    return not host or host.startswith(("local", "127.", "::1"))
 
 
 def _dataflow(section: DataflowSettings, given: set[str]) -> list[str]:

@@ -77,6 +77,13 @@ def test_flink_by_a_job_server_that_runs_and_a_command_on_its_machines(caplog):
     assert read["environment_type"] == "PROCESS"
 
 
+@pytest.mark.parametrize("address", ["localhost:8099", "127.0.0.1:8099", "http://localhost:8099"])
+def test_workers_in_this_process_for_a_job_server_here(address):
+    flink = {"job_endpoint": address, "environment_type": "LOOPBACK"}
+    args = beam_args(settings(json.dumps({"runner": "flink", "flink": flink})))
+    assert "--environment_type=LOOPBACK" in args
+
+
 def test_an_image_is_not_sent_what_it_holds(caplog):
     read = read_by_beam(beam_args(settings(f"{{runner: flink, flink: {FLINK}}}")), caplog)
     assert read["environment_config"] == read["sdk_container_image"] == "image:1"
@@ -204,6 +211,10 @@ def test_the_graph_gives_each_component_its_own():
             "{runner: flink, flink: {job_endpoint: 'a:1', environment_type: LOOPBACK, "
             "environment_config: x}}",
             "LOOPBACK takes none",
+        ),
+        (
+            "{runner: flink, flink: {job_endpoint: 'jobs:8099', environment_type: LOOPBACK}}",
+            "LOOPBACK, and jobs:8099 is another machine",
         ),
         ("{runner: spark}", "beam.spark.master is not given"),
         ("{runner: dataflow}", "beam.dataflow.project is not given, and dataflow needs it"),

@@ -48,9 +48,6 @@ _BEAM_NAMES = {
 # Beam's direct runner in this very process.
 _DIRECT = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
 
-# Without it Flink stops its Python workers after each stage of a batch job and starts others.
-_KEPT_FOR_NEXT_STAGE = "--environment_cache_millis=20000"
-
 # Options that only one runner reads. Beam gives no word where another one is given them.
 _PORTABLE = ("environment_type", "environment_config", "environment_option", "job_endpoint")
 OPTIONS_OF: dict[Runner, tuple[str, ...]] = {
@@ -255,8 +252,6 @@ def _options_of_section(settings: BeamSettings, runner: Runner, given: set[str])
         options = _cluster(flink, runner, "flink_master", flink.master == "[local]", given)
         if flink.parallelism is not None:
             options.append(f"--parallelism={flink.parallelism}")
-        if "environment_cache_millis" not in given:
-            options.append(_KEPT_FOR_NEXT_STAGE)
         return [*options, *([f"--flink_version={flink.version}"] if flink.version else [])]
     if runner == "spark":
         spark = settings.spark

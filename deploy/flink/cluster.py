@@ -65,7 +65,10 @@ def flink_libraries() -> Path:
                 held,
                 "Flink's jars could not be fetched (the reason stands above)",
             )
-        unfinished.rename(folder)
+        try:
+            unfinished.rename(folder)
+        except OSError:  # another process was faster
+            shutil.rmtree(unfinished)
     return folder / "pyflink" / "lib"
 
 
@@ -157,6 +160,8 @@ class FlinkCluster:
         }
         return {
             "runner": "flink",
+            # From one stage to the next, and shorter than flink-conf.yaml's restart delay.
+            "args": ["--environment_cache_millis=2000"],
             "flink": {
                 "job_endpoint": self.job_endpoint,
                 "parallelism": parallelism,

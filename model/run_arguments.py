@@ -10,6 +10,7 @@ from absl import logging
 from model.input_pipeline import TransformedClouds, read_clouds
 from model.search_space import changes, with_choice
 from model.settings import NetworkSettings, TrainingSettings
+from preprocessing.tfrecord import is_record_file
 
 
 def read_splits(fn_args: Any) -> tuple[TransformedClouds, TransformedClouds]:
@@ -23,7 +24,7 @@ def read_splits(fn_args: Any) -> tuple[TransformedClouds, TransformedClouds]:
 
     def read(patterns: list[str]) -> TransformedClouds:
         files = [path for pattern in patterns for path in tf.io.gfile.glob(pattern)]
-        return read_clouds(files, points_per_cloud)
+        return read_clouds([path for path in files if is_record_file(path)], points_per_cloud)
 
     return read(fn_args.train_files), read(fn_args.eval_files)
 

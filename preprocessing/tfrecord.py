@@ -27,6 +27,14 @@ _CHUNK = 1 << 20
 _MAX_RECORD = 2**31
 
 
+def is_record_file(path: str) -> bool:
+    """Whether a file of a split's folder holds records.
+
+    A Beam job that lost a machine and went on leaves the folder of the attempt before beside them.
+    """
+    return not path.rstrip("/").rpartition("/")[2].startswith("beam-temp-")
+
+
 class Writer:
     """Writes records to an open file; `close` ends the gzip stream, not the file.
 

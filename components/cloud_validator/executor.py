@@ -42,6 +42,7 @@ from components.cloud_validator.checks import (
 )
 from components.cloud_validator.stored_record import parse
 from components.settings import ValidationSettings
+from preprocessing.tfrecord import is_record_file
 from schema.categories import Category
 
 FINDINGS_FILE = "findings.jsonl"
@@ -63,7 +64,8 @@ def list_shards(examples: types.Artifact) -> list[Shard]:
     shards = []
     for split in artifact_utils.decode_split_names(examples.split_names):
         folder = artifact_utils.get_split_uri([examples], split)
-        paths = sorted(str(path) for path in fileio.glob(os.path.join(folder, "*")))
+        found = (str(path) for path in fileio.glob(os.path.join(folder, "*")))
+        paths = sorted(path for path in found if is_record_file(path))
         shards += [Shard(split, i, len(paths), path) for i, path in enumerate(paths)]
     return shards
 

@@ -30,6 +30,7 @@ from pipeline.config import load_config, parse_config
 from pipeline.graph import Places, create_pipeline, evaluation_config
 from preprocessing.convert import convert
 from preprocessing.demo_shapes import make_demo_shapes
+from preprocessing.tfrecord import is_record_file
 from tests.e2e.conftest import TINY, Runs
 
 WANTED = "POINTNET_FLINK"
@@ -115,7 +116,7 @@ def records(folder):
     """The records of each split, sorted: neither runner keeps an order."""
     found = {}
     for split in sorted(folder.glob("Split-*")):
-        files = [str(path) for path in split.iterdir()]
+        files = [str(path) for path in split.iterdir() if is_record_file(str(path))]
         found[split.name] = sorted(tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator())
     return found
 

@@ -13,7 +13,8 @@ vertex_runner.py, kubeflow_runner.py  compile the graph for Vertex AI and for Ku
                  compilation.py holds what both share, cluster_settings.py what can be set
 cluster_step.py  the command that a cluster starts in our image for each step
 specs.py         compiles for every cluster that a config names: `compile`
-submission.py    hands a compiled pipeline to a cluster: `submit`; submission_error.py is what it raises
+submission.py    hands a compiled pipeline to a cluster: `submit`; what it raises stands in
+                 submission_error.py
 predictions.py   copies the parts of unlabelled clouds to where a person looks
 baseline.py      which blessed model a new one is measured against
 previous_statistics.py  the statistics of the last run with other data

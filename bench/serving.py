@@ -159,7 +159,8 @@ def client_share(
     from pipeline import cli
     from pipeline.segment import ALL_DONE, load_model, segment_clouds
 
-    batch_points = next(p.default for p in cli.segment.params if p.name == "batch_points")
+    defaults = {option.name: option.default for option in cli.segment.params}
+    sizes = {name: defaults[name] for name in ("batch_points", "batch_clouds", "mesh_points")}
     scans = folder / "scans"
     scans.mkdir()
     rng = np.random.default_rng(0)
@@ -183,9 +184,7 @@ def client_share(
         start = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
             output = folder / f"segmented{run}"
-            status = segment_clouds(
-                [str(scans)], asked, FORMATS, output, batch_points, CLIENT_POINTS
-            )
+            status = segment_clouds([str(scans)], asked, FORMATS, output, **sizes)
         total = time.perf_counter() - start
         if status != ALL_DONE:
             raise SystemExit("bench.serving: the clouds were not segmented")

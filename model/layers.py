@@ -26,6 +26,8 @@ from model.batch_norm import EPSILON, relu_batch_norm
 from model.pooled_layer import max_relu_batch_norm
 
 PACKAGE = "pointnet_parts"
+# Features of a max-pooled layer that are computed at once, at rest.
+_COLUMNS = 512
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -170,8 +172,14 @@ class PooledLayer(PointwiseLayer):
         """Inputs [B, N, I] -> [B, width]."""
         if not self._uses_batch_statistics(training):
             kernel, offset = self.folded_weights()
+            # Some columns at a time: all of [B, N, O] would be by far the largest tensor there is.
+            columns = [
+                ops.max(matmul(inputs, kernel[:, start : start + _COLUMNS]), axis=1)
+                for start in range(0, self.width, _COLUMNS)
+            ]
+            largest = ops.concatenate(columns, axis=-1) if len(columns) > 1 else columns[0]
             # Offset and ReLU keep the order, so the maximum may come first: [B, N, O] -> [B, O]
-            return self._relu(ops.max(matmul(inputs, kernel), axis=1), offset)
+            return self._relu(largest, offset)
         features, mean, variance = max_relu_batch_norm(inputs, *self._batch_norm_weights())
         self._update_moving_averages(mean, variance)
         return ops.cast(features, self.compute_dtype)
@@ -215,13 +223,13 @@ class SplitLayer(PointwiseLayer):
 
     def _split_product(self, inputs: tuple[Sequence[Any], Any], kernel: Any) -> Any:
         local_features, global_features = inputs
-        start = sum(self.local_widths)
-        product = matmul(global_features, kernel[start:])[:, None]  # [B, O] -> [B, 1, O]
-        start = 0
+        product, start = None, 0
+        # The global features come last, also in time: until then only one sum has to be kept.
         for features, width in zip(local_features, self.local_widths, strict=True):
-            product = product + matmul(features, kernel[start : start + width])
+            part = matmul(features, kernel[start : start + width])
+            product = part if product is None else product + part
             start += width
-        return product
+        return product + matmul(global_features, kernel[start:])[:, None]  # [B, O] -> [B, 1, O]
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """Local features, each [B, N, *] -> [B, N, width]."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -25,18 +25,20 @@ def seg_file(cloud: SegmentedCloud) -> bytes:
 
 def csv_file(cloud: SegmentedCloud) -> bytes:
     """A table with the columns CSV_COLUMNS; the probability is that of the named part."""
+    part = cloud.part.tolist()
+    # What has to be quoted are names, and of these there are few.
+    named = {number: _csv_line((number, cloud.part_name(number))) for number in set(part)}
+    columns = (*cloud.points.T.tolist(), [named[number] for number in part])
+    rows = zip(*columns, cloud.certainty.tolist(), strict=True)
+    head = _csv_line(CSV_COLUMNS)
+    # Nine digits bring every float32 back as it was.
+    return "".join([f"{head}\n", *map("%.9g,%.9g,%.9g,%s,%.6f\n".__mod__, rows)]).encode()
+
+
+def _csv_line(values: Iterable[object]) -> str:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    names = {part: cloud.part_name(part) for part in np.unique(cloud.part).tolist()}
-    for (x, y, z), part, sure in zip(
-        cloud.points.tolist(), cloud.part.tolist(), cloud.certainty.tolist(), strict=True
-    ):
-        # Nine digits bring every float32 back as it was.
-        writer.writerow(
-            (f"{x:.9g}", f"{y:.9g}", f"{z:.9g}", part, names[part], f"{sure:.6f}")
-        )  # fmt: skip
-    return text.getvalue().encode()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue().removesuffix("\n")
 
 
 def npz_file(cloud: SegmentedCloud) -> bytes:

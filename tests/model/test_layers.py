@@ -82,10 +82,10 @@ def test_a_frozen_layer_keeps_its_statistics(rng):
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("use_bias", [False, True])
-def test_pooled_layer_is_the_maximum_of_the_pointwise_one(rng, training, use_bias):
-    pooled = PooledLayer(6, use_bias=use_bias, dtype="float64")
-    pointwise = PointwiseLayer(6, use_bias=use_bias, dtype="float64")
+@pytest.mark.parametrize(("width", "use_bias"), [(6, False), (6, True), (1100, True)])
+def test_pooled_layer_is_the_maximum_of_the_pointwise_one(rng, training, width, use_bias):
+    pooled = PooledLayer(width, use_bias=use_bias, dtype="float64")
+    pointwise = PointwiseLayer(width, use_bias=use_bias, dtype="float64")
     for layer in (pooled, pointwise):
         layer.build((None, None, 5))
     randomise(pooled, rng)

@@ -69,7 +69,11 @@ class LoopbackServer:
       unavailable: so many of the next predictions are answered with UNAVAILABLE (503).
       refused: how many were.
       changed: applied to the outputs before they are sent; nothing by default.
+      tolerance: how far probabilities may be from those of TensorFlow here.
     """
+
+    # It runs the kernels that answer here.
+    tolerance = 0.0
 
     def __init__(
         self,
@@ -199,6 +203,8 @@ def main() -> None:
     parser.add_argument("--config", action="store_true", help="BASE is a model_config_list")
     parser.add_argument("--batching", type=Path, help="a --batching_parameters_file")
     parser.add_argument("--poll-seconds", type=float, default=1.0)
+    parser.add_argument("--grpc-port", type=int, default=0)
+    parser.add_argument("--rest-port", type=int, default=0)
     arguments = parser.parse_args()
     # What gRPC logs of broken requests is what its caller gets.
     logging.getLogger("grpc._server").setLevel(logging.CRITICAL)
@@ -211,7 +217,13 @@ def main() -> None:
         )
         (config,) = listed.model_config_list.config
     with LoopbackServer(
-        arguments.base, arguments.name, batching, config, arguments.poll_seconds
+        arguments.base,
+        arguments.name,
+        batching,
+        config,
+        arguments.poll_seconds,
+        grpc_port=arguments.grpc_port,
+        rest_port=arguments.rest_port,
     ) as server:
         where = {"grpc": server.grpc_address, "rest": server.rest_address, "name": server.name}
         print(json.dumps(where), flush=True)

@@ -85,17 +85,17 @@ def rest_passed_on(address):
 
 
 @pytest.fixture(scope="module")
-def encrypted(one_server, tmp_path_factory):
+def encrypted(one_double, tmp_path_factory):
     """The ports of both protocols by TLS, for the host localhost, and whom to believe."""
     pem, key = certificate(tmp_path_factory.mktemp("certificate"), "localhost")
     server = grpc.server(futures.ThreadPoolExecutor(2))
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        PassedOn(one_server.grpc_address), server
+        PassedOn(one_double.grpc_address), server
     )
     credentials = grpc.ssl_server_credentials([(key.read_bytes(), pem.read_bytes())])
     port = server.add_secure_port("127.0.0.1:0", credentials)
     server.start()
-    http = ThreadingHTTPServer(("127.0.0.1", 0), rest_passed_on(one_server.rest_address))
+    http = ThreadingHTTPServer(("127.0.0.1", 0), rest_passed_on(one_double.rest_address))
     http.daemon_threads = True
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem, key)

@@ -3,14 +3,18 @@
 import threading
 from concurrent import futures
 from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
 import requests
 import tensorflow as tf
+from google.protobuf import text_format
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.config import model_server_config_pb2
 
+from serving.batches import MOST_CLOUDS
 from serving.exported_model import ExportedModel
 from serving.grpc_client import GrpcClient
 from serving.padded_request import answers_of
@@ -22,6 +26,7 @@ from tests.serving.loopback.refusal import Refusal
 from tests.serving.loopback_server import LoopbackServer
 from tests.serving.test_clients import CLIENTS, asking
 
+CONFIG = Path(__file__).parents[2] / "serving" / "tensorflow_serving" / "config"
 # So long that a batch is computed because it is full, and never because it has waited.
 PATIENT = 10**9
 
@@ -208,6 +213,24 @@ def test_the_model_servers_file_of_batching_parameters_is_read_and_written():
     assert BatchingSettings.from_text(text).max_batch_size == 8
     with pytest.raises(ValueError, match="some_other"):
         BatchingSettings.from_text("some_other { value: 3 }")
+
+
+@CLIENTS
+def test_our_own_configuration_answers_our_own_clients(kind, one_folder):
+    text = (CONFIG / "batching.pbtxt").read_text()
+    listed = text_format.Parse(
+        (CONFIG / "models.pbtxt").read_text(), model_server_config_pb2.ModelServerConfig()
+    )
+    (config,) = listed.model_config_list.config
+    config.base_path = str(one_folder.parent)
+    clouds = [cloud(5 + i, i) for i in range(MOST_CLOUDS)]
+    alone = ExportedModel(one_folder)
+    with LoopbackServer(config=config, batching=BatchingSettings.from_text(text)) as server:
+        calls = [lambda: asking(kind, server).segment(clouds, None)] * 4
+        with together(*calls) as answers:
+            for answer in answers:
+                for points, (part, _) in zip(clouds, answer.result(), strict=True):
+                    np.testing.assert_array_equal(part, alone.segment([points], None)[0][0])
 
 
 def test_rest_rows_go_through_batches_too(one_folder):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 
 import pytest
 from apache_beam.options import pipeline_options as beam_options
@@ -20,6 +21,14 @@ DATAFLOW = """
   sdk_container_image: europe-docker.pkg.dev/shapes/images/pointnet:1
 """
 FLINK = "{job_endpoint: 'jobs:8099', environment_type: DOCKER, environment_config: image:1}"
+
+
+@pytest.fixture(autouse=True)
+def java(tmp_path_factory, monkeypatch):
+    """A java on the PATH, which a job server's jar asks for; nothing here starts it."""
+    folder = tmp_path_factory.mktemp("bin")
+    (folder / "java").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
 
 
 @pytest.fixture

@@ -19,7 +19,9 @@ _ATTEMPTS = 5
 _MOST_BYTES = 2**31 - 1
 _TLS = "https://"
 # How gRPC says that it does not believe a certificate, or not for this host.
-_UNTRUSTED = re.compile("peer name|handshake failed|certificate.verify.failed", re.IGNORECASE)
+_UNTRUSTED = re.compile(
+    "peer name|handshake failed|certificate.verify.failed|verification check failed", re.IGNORECASE
+)
 
 
 class GrpcClient:

@@ -348,7 +348,7 @@ def test_the_parts_of_another_model_are_refused(server, two):
 def test_no_server_is_one_sentence(kind, rest, monkeypatch):
     np.save("a.npy", cloud(30))
     np.save("b.npy", cloud(30))
-    without_pauses = functools.partial(kind, first_pause=0.001)
+    without_pauses = functools.partial(kind, first_pause=0.01)
     monkeypatch.setattr(f"{kind.__module__}.{kind.__name__}", without_pauses)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -22,8 +22,9 @@ from tests.model.test_signatures import cloud
 
 SIZES = (60, 1, 25)
 CLIENTS = pytest.mark.parametrize("kind", [GrpcClient, RestClient])
-# The pauses between attempts, far too short to be felt.
-PAUSE = 0.001
+# Seconds between attempts, too short to be felt. gRPC 1.85 now and then never wakes up from pauses
+# of a thousandth of a second.
+PAUSE = 0.01
 
 
 @pytest.fixture(autouse=True)

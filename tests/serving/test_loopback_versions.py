@@ -63,7 +63,7 @@ def states(server):
 
 
 def assert_answers_as(server, expected, **options):
-    client = GrpcClient(server.grpc_address, server.name, first_pause=0.001, **options)
+    client = GrpcClient(server.grpc_address, server.name, first_pause=0.01, **options)
     ((part, probability),) = client.segment([POINTS], None)
     client.close()
     np.testing.assert_array_equal(part, expected[0])

@@ -93,7 +93,8 @@ def encrypted(one_double, tmp_path_factory):
         PassedOn(one_double.grpc_address), server
     )
     credentials = grpc.ssl_server_credentials([(key.read_bytes(), pem.read_bytes())])
-    port = server.add_secure_port("127.0.0.1:0", credentials)
+    # All addresses of that name: gRPC tells of the last one that it tried.
+    port = server.add_secure_port("localhost:0", credentials)
     server.start()
     http = ThreadingHTTPServer(("127.0.0.1", 0), rest_passed_on(one_double.rest_address))
     http.daemon_threads = True

@@ -247,12 +247,10 @@ def test_docker_is_refused_and_a_bucket_is_asked_for():
         changed("vertex", root="/data")
 
 
-def test_a_runner_of_this_machine_is_refused(tmp_path):
-    jar = tmp_path / "job_server.jar"
-    jar.touch()
-    flink = {"master": "[local]", "job_server_jar": str(jar)}
+def test_a_runner_of_this_machine_is_refused():
+    flink = {"master": "[local]", "job_endpoint": "localhost:8099"}
     beam = EXAMPLE.beam.model_validate({"runner": "flink", "flink": flink})
-    with pytest.raises(ConfigError, match=r"--flink_job_server_jar=.* not inside a step of vertex"):
+    with pytest.raises(ConfigError, match=r"LOOPBACK, which holds .* not inside a step of vertex"):
         vertex_runner.check(EXAMPLE.model_copy(update={"beam": beam}))
 
 

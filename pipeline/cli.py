@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from pipeline import local_runner
+from pipeline.cluster_settings import PLATFORMS
 from preprocessing.command_line import PROGRAM
 from serving.batches import MOST_CLOUDS
 
@@ -341,7 +342,7 @@ _SPECS = click.option("--output", default="out/specs", show_default=True, help="
     "--platform",
     "platforms",
     multiple=True,
-    type=click.Choice(["vertex", "kubeflow"]),
+    type=click.Choice(PLATFORMS),
     help="For which; again for both. Default: those that the config has a root for.",
 )
 @_SPECS
@@ -367,7 +368,7 @@ def compile_command(config: str, manifest: str, platforms: tuple[str, ...], outp
 
 
 @main.command()
-@click.argument("platform", type=click.Choice(["vertex", "kubeflow"]))
+@click.argument("platform", type=click.Choice(PLATFORMS))
 @click.option("--config", required=True, help="A YAML file that says where; see compile.")
 @_MANIFEST
 @click.option("--data", default="", metavar="gs://...", help="Another data set than the config's.")

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from preprocessing.settings import Settings
 
+# The clusters, as their sections of the config are called.
+PLATFORMS = ("vertex", "kubeflow")
 _BUCKET = r"^gs://[^/]+(/.*)?$"
 _ACCELERATOR = "Kind of accelerator; null: none."
 

@@ -15,7 +15,7 @@ from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.data_types import RuntimeParameter
 
 from pipeline.beam_settings import beam_args
-from pipeline.cluster_settings import ClusterSettings, StepResources
+from pipeline.cluster_settings import PLATFORMS, ClusterSettings, StepResources
 from pipeline.config import ConfigError, PipelineConfig
 from pipeline.graph import Places, create_pipeline
 from pipeline.platforms import Platform
@@ -28,8 +28,6 @@ from schema.record import UNLABELLED
 # Where the image has the project; see deploy/Dockerfile.
 IMAGE_FOLDER = "/opt/pointnet-parts"
 _SCHEMA_FILE = f"{IMAGE_FOLDER}/schema/schema.pbtxt"
-# The clusters, as their sections of the config are called.
-PLATFORMS = ("vertex", "kubeflow")
 _ONLY_HERE = ("--flink_job_server_jar", "--spark_job_server_jar")
 NEEDED_BY_ALL = {
     "root": "give a folder in a bucket that the cluster can write, such as gs://bucket/pointnet",

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline import kubeflow_runner, vertex_runner
-from pipeline.compilation import PLATFORMS, cluster_places, read_manifest, used_platforms
+from pipeline.cluster_settings import PLATFORMS
+from pipeline.compilation import cluster_places, read_manifest, used_platforms
 from pipeline.config import ConfigError, PipelineConfig
 
 _RUNNERS = {"vertex": vertex_runner, "kubeflow": kubeflow_runner}

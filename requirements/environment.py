@@ -536,8 +536,11 @@ def install(
     for lock in locks(choice.stack, cuda):
         wanted += ["-r", lock]
     say(f"installing TFX {choice.stack.tfx} and what it needs into {venv} (about 3 GB; minutes)")
+    # Compiled now, once: every step of the pipeline is a process that imports TensorFlow and TFX,
+    # and where PYTHONDONTWRITEBYTECODE is set each would compile them again.
+    words = ["--require-hashes", "--no-build-isolation", "--compile-bytecode", *platform_words]
     call(
-        [*pip, "--require-hashes", "--no-build-isolation", *platform_words, *wanted],
+        [*pip, *words, *wanted],
         variables, held, failure,
     )  # fmt: skip
     call(

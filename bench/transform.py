@@ -158,12 +158,13 @@ def compare_graph(data: Path, source: Path, count: int, rounds: int) -> tuple[fl
 def run_component(data: Path, folder: Path, count: int) -> tuple[float, int]:
     """Seconds of the component's executor on train and val, and the number of their clouds."""
     from tfx import v1 as tfx
-    from tfx.components.transform.executor import Executor
     from tfx.components.util import examples_utils
     from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
     from tfx.types import artifact_utils, standard_artifacts
 
     import schema
+    from components.transform.component import Transform
+    from components.transform.executor import Executor
     from pipeline.beam_settings import BeamSettings, beam_args
     from preprocessing.manifest import MANIFEST, Manifest
 
@@ -179,7 +180,7 @@ def run_component(data: Path, folder: Path, count: int) -> tuple[float, int]:
     described.uri = str(folder / "schema")
     os.makedirs(described.uri)
     shutil.copy(Path(str(schema.__file__)).parent / "schema.pbtxt", described.uri)
-    component: Any = tfx.components.Transform(
+    component: Any = Transform(
         examples=tfx.dsl.Channel(type=standard_artifacts.Examples),
         schema=tfx.dsl.Channel(type=standard_artifacts.Schema),
         preprocessing_fn="preprocessing.transform.preprocessing_fn",

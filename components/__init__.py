@@ -12,6 +12,7 @@ production_model/         serving folder -> the newest pushed version, where the
 pusher/                   blessed model -> a numbered version in the serving folder
 segmented_page/           clouds whose parts a model named -> one HTML page (no TFX)
 segmentation_report/      evaluation, model, test Examples -> one HTML page that a person reads
+transform/                TFX's Transform, also where a lost machine's job is started again
 segmentation_metrics.py   part-segmentation metrics for TFMA
 anomalies.py              what TFX's validators found, in sentences
 distribution_limits.py    which distributions are compared, and how far they may differ

@@ -35,6 +35,7 @@ from components.pusher.component import Pusher
 from components.segmentation_metrics import DIFFERENCE_HIGH, DIFFERENCE_LOW
 from components.segmentation_report.component import SegmentationReport
 from components.settings import ErrorThreshold, HeadlineThreshold, Threshold
+from components.transform.component import Transform
 from model.bootstrap import HEADLINES
 from model.signatures import EVALUATE_SIGNATURE
 from pipeline.beam_settings import BeamSettings, beam_args
@@ -154,7 +155,7 @@ def create_pipeline(
     sound_examples = cloud_validator.outputs["sound_examples"]
 
     # Normalises whole clouds and keeps a sample of fixed size.
-    transform = tfx.components.Transform(
+    transform = Transform(
         examples=sound_examples,
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="preprocessing.transform.preprocessing_fn",

@@ -30,8 +30,8 @@ class Executor(executor.Executor):
 def _written_by(transform: type[tft_beam.WriteTransformFn]) -> Iterator[None]:
     """Lets TFX's executor, which names the class in one long method, use another."""
     original = tft_beam.WriteTransformFn
-    tft_beam.WriteTransformFn = transform
+    tft_beam.WriteTransformFn = transform  # type: ignore[misc]
     try:
         yield
     finally:
-        tft_beam.WriteTransformFn = original
+        tft_beam.WriteTransformFn = original  # type: ignore[misc]

@@ -11,6 +11,9 @@ TESTS ?=
 PUSH ?=
 BENCH ?=
 
+# Without TESTS all of them run, in two processes side by side; the tests of one file stay together.
+ALL_TESTS = -n 2 --dist loadfile
+
 IN_ENVIRONMENT = python3 requirements/environment.py run --
 
 .DEFAULT_GOAL := help
@@ -23,10 +26,10 @@ serve: ## start TensorFlow Serving on what was pushed under OUT=<folder>, with D
 	@$(IN_ENVIRONMENT) python -m pipeline.cli serve --out "$(OUT)"
 
 test: ## run the tests: TESTS=<folder, file or pytest options> for some of them
-	@$(IN_ENVIRONMENT) python -m pytest $(TESTS)
+	@$(IN_ENVIRONMENT) python -m pytest $(or $(TESTS),$(ALL_TESTS))
 
 test-newest: ## run the tests on the newest TFX, in a Debian 13 tree if this system is older
-	@python3 -m requirements.newest_on_debian12 $(TESTS)
+	@python3 -m requirements.newest_on_debian12 $(or $(TESTS),$(ALL_TESTS))
 
 test-flink: ## run the Beam work on a real Flink on loopback, and kill a TaskManager; needs Java and Maven
 	@POINTNET_FLINK=1 $(IN_ENVIRONMENT) python -m pytest tests/flink

@@ -215,6 +215,11 @@ def beam_args(settings: BeamSettings, component: str = "") -> list[str]:
     return list(found.get(component, found[""]))
 
 
+def all_beam_args(settings: BeamSettings) -> list[str]:
+    """Beam's options of the run and of each component that has its own; raises as `beam_args`."""
+    return [arg for name in ("", *settings.components) for arg in beam_args(settings, name)]
+
+
 def _args_of(settings: BeamSettings, component: str) -> list[str]:
     own = settings.components.get(component, ComponentBeamSettings())
     where = f"beam.components.{component}" if component else "beam"

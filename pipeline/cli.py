@@ -151,10 +151,14 @@ def convert(
     """  # noqa: D301 - the \b is for click: it leaves the example's lines as they are
     from pipeline.beam_settings import CONVERSION
     from pipeline.beam_settings import beam_args as options_of
+    from pipeline.beam_workers import about_images, check_job_servers
     from pipeline.config import load_config, with_category
 
     settings = with_category(load_config(config), category)
     options = beam_args or options_of(settings.beam, CONVERSION)
+    check_job_servers(options)
+    if note := about_images(options):
+        click.echo(note, err=True)
     from preprocessing.convert import convert as convert_shapes
 
     if span is None:

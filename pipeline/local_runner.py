@@ -32,7 +32,8 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 import click
 from rich.console import Console
 
-from pipeline.beam_settings import CONVERSION, beam_args
+from pipeline.beam_settings import CONVERSION, all_beam_args, beam_args
+from pipeline.beam_workers import about_images, check_job_servers
 from pipeline.config import (
     ConfigError,
     PipelineConfig,
@@ -193,7 +194,10 @@ def run(
     """
     config = with_category(load_config(config_name or "demo"), category)
     check_source(config, config_name, data, span)
-    beam_args(config.beam)
+    beam_options = all_beam_args(config.beam)
+    check_job_servers(beam_options)
+    if note := about_images(beam_options):
+        console.print(note, markup=False, highlight=False)
     folder = OutputFolder(out)
     try:
         folder.artifacts.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import apache_beam as beam
 import pytest
 import tensorflow as tf
@@ -48,11 +50,12 @@ def test_the_last_attempts_graph_is_the_one_that_counts(tmp_path):
     ]
 
 
-def test_tensorflow_transforms_own_fails_there(tmp_path):
-    """If it no longer does, ours is not needed any more."""
+def test_tensorflow_transforms_own_fails_there_on_the_older_stack(tmp_path):
+    """Where no locked stack's does any more, ours is not needed."""
     path = tmp_path / "graph"
     write(path, tmp_path / "temporary", [1.0, 3.0], tft_beam.WriteTransformFn)
-    with pytest.raises(RuntimeError, match="not empty"):
+    older = tft.__version__.startswith("1.16.")
+    with pytest.raises(RuntimeError, match="not empty") if older else nullcontext():
         write(path, tmp_path / "temporary", [2.0, 6.0], tft_beam.WriteTransformFn)
 
 

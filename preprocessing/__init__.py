@@ -12,6 +12,8 @@ mesh_files.py       parses OFF and OBJ meshes, and draws points from their faces
 number_table.py     parses tables of numbers, and says which line is wrong
 demo_shapes.py      makes labelled shapes up, in the PartAnnotation layout
 convert.py          Beam: read, split, write  -> TFRecord train/ val/ test/ + manifest.json
+destination.py      where a conversion writes: a folder, or object storage, of which
+                    cloud_storage.py asks Google's briefly first
 spans.py            deliveries -> spans; the newest of them -> one data set
 examples.py         CloudRecord <-> serialized tf.Example
 normalisation.py    [B, N, 3] raw -> centred, largest radius 1: the one rule, for training,

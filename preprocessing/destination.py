@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from preprocessing.cloud_storage import check_bucket
 from preprocessing.findings import BadInput
 from preprocessing.manifest import MANIFEST, Manifest
 from schema.record import SPLITS, UNLABELLED
@@ -185,6 +186,8 @@ def _check_remote(output: str) -> None:
         )
     if any(letter in output for letter in "*?["):
         raise BadInput("bad_address", f"{output} holds one of * ? [. Give another output.")
+    if output.startswith("gs://"):
+        check_bucket(output)
     try:
         system: Any = FileSystems.get_filesystem(output)
         if system.has_dirs():

@@ -15,7 +15,7 @@ cluster_step.py  the command that a cluster starts in our image for each step
 specs.py         compiles for every cluster that a config names: `compile`
 submission.py    hands a compiled pipeline to a cluster: `submit`; what it raises stands in
                  submission_error.py
-beam_settings.py  where Beam's work runs; beam_workers.py  what can be known of those machines before
+beam_settings.py where Beam's work runs; beam_workers.py asks those machines first
 predictions.py   copies the parts of unlabelled clouds to where a person looks
 baseline.py      which blessed model a new one is measured against
 previous_statistics.py  the statistics of the last run with other data

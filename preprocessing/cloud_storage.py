@@ -24,7 +24,7 @@ def check_bucket(address: str) -> None:
     from google.api_core.exceptions import GoogleAPICallError
     from google.auth.credentials import AnonymousCredentials
     from google.auth.exceptions import GoogleAuthError
-    from google.cloud import storage
+    from google.cloud import storage  # type: ignore[attr-defined]
 
     bucket = address.removeprefix("gs://").partition("/")[0]
     try:

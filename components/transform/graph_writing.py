@@ -2,7 +2,7 @@
 
 A runner that loses a machine starts a job, or a part of it, again. TensorFlow Transform renames the
 folders of its graph into place, which fails on a file system where they are already: every further
-attempt would fail, however many there are. That is so in 1.16; the newest stack's removes them first.
+attempt would fail, however many there are. That is 1.16; the newest stack's removes them first.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def test_what_is_no_address_is_told_what_one_looks_like(endpoint):
 
 
 def test_a_port_beyond_all_ports_is_no_traceback():
-    with pytest.raises(ConfigError, match="no job server answers at 127.0.0.1:70000"):
+    with pytest.raises(ConfigError, match=r"no job server answers at 127\.0\.0\.1:70000"):
         check_job_servers(["--job_endpoint=127.0.0.1:70000"])
 
 

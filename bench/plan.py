@@ -154,8 +154,8 @@ def main() -> None:
     storage = kept / GB * _STORAGE
     print(f"| storage, a month | - | {size(kept)} kept | - | - | - | - | ${storage:,.0f} |")
     print(f"| all | | | | | | {total_hours:.1f} | ${total_cost + storage:,.0f} |\n")
-    million = asked.clouds / 1e6
-    print(f"Cost of a million clouds: ${(total_cost + storage) / million:,.2f}.\n")
+    if (million := asked.clouds / 1e6) >= 1:  # below, the jobs' fixed start would be most of it
+        print(f"Cost of a million clouds: ${(total_cost + storage) / million:,.2f}.\n")
     print_memory(asked.clouds, rate)
 
 

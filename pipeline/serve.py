@@ -93,20 +93,34 @@ def pushed_models(folder: OutputFolder) -> dict[str, Path]:
     Raises:
       ServingError: there is none.
     """
+    found = _pushed_below(folder.models)
+    if not found:
+        for level, inner in enumerate((folder.root, folder.root.parent)):
+            if inner.name == folder.models.name and _pushed_below(inner):
+                what = ("the folder of the pushed models", "a pushed model's folder")[level]
+                raise ServingError(
+                    f"{folder.root}: it is {what} itself; give the folder of the run, "
+                    f"{inner.parent}, with OUT=... (option --out).",
+                    lasting=True,
+                )
+        raise ServingError(
+            f"{folder.models}: no model was pushed there yet; a run pushes one when it is blessed "
+            "(`make run`), or give another folder with OUT=... (option --out).",
+            lasting=True,
+        )
+    return found
+
+
+def _pushed_below(models: Path) -> dict[str, Path]:
+    """The newest version's folder of each model in a folder of models, by name."""
     found = {}
-    for path in sorted(folder.models.glob("*")):
+    for path in sorted(models.glob("*")):
         try:
             version = exported_folder(path)
         except ServingError:
             continue
         if version.parent == path and version.name.isdecimal():
             found[path.name] = version
-    if not found:
-        raise ServingError(
-            f"{folder.models}: no model was pushed there yet; a run pushes one when it is blessed "
-            "(`make run`), or give another folder with OUT=... (option --out).",
-            lasting=True,
-        )
     return found
 
 

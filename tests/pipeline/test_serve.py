@@ -317,6 +317,12 @@ def test_a_binary_that_ends_at_once_is_said(out, path):
     assert status == 2 and "the server ended before it served" in said
 
 
+def test_a_folder_of_models_in_place_of_the_runs_is_recognised(out, path):
+    for inner in (out / "serving_model", out / "serving_model" / "pointnet_parts"):
+        status, said = serve(inner)
+        assert status == 2 and f"give the folder of the run, {out}, with OUT=..." in said
+
+
 def test_make_serve_is_this_command_which_does_without_tensorflow(path):
     makefile = (ROOT / "Makefile").read_text()
     recipe = makefile.split("\nserve:")[1].splitlines()[1].strip()

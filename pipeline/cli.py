@@ -200,8 +200,9 @@ def inspect(
     """Show what SOURCE holds: tables here, and a page of pictures.
 
     SOURCE is a data set of raw shapes (folder or zip), a folder that convert wrote, one
-    .tfrecord.gz file, or the folder of a pipeline's Examples. Exit status: 0; 2 where it cannot be
-    used.
+    .tfrecord.gz file, such as a log of requests, or the folder of a pipeline's Examples.
+
+    Exit status: 0; 2 where it cannot be used.
     """
     from rich.console import Console
 

@@ -10,9 +10,15 @@ import click
 
 from components.settings import ShiftLimits
 from pipeline.logs import logs_to_file
+from preprocessing.examples import from_example
 from preprocessing.findings import BadInput, counted
 from preprocessing.manifest import MANIFEST
 from preprocessing.tfrecord import SUFFIX, read_records
+
+# What a GZIP file begins with.
+_GZIP_MAGIC = b"\x1f\x8b"
+# What the readers of records advise, which is of no use to a log.
+_CONVERT_AGAIN = ". Convert the source again."
 
 
 def compare_log(log: str, data: str, limits: ShiftLimits) -> tuple[list[str], bool]:
@@ -27,7 +33,7 @@ def compare_log(log: str, data: str, limits: ShiftLimits) -> tuple[list[str], bo
       What was found, in lines for a person, and whether nothing is beyond its limit.
 
     Raises:
-      BadInput: there is no such file or data set, or a file is damaged.
+      BadInput: there is no such file or data set, or a file is no log, or damaged.
     """
     files = sorted(glob.glob(os.path.expanduser(log)))
     if not files:
@@ -44,9 +50,7 @@ def compare_log(log: str, data: str, limits: ShiftLimits) -> tuple[list[str], bo
             f"train/*{SUFFIX}); give OUT/data of a run, or convert the training data.",
         )
     for file in files:
-        with open(file, "rb") as opened:
-            for _ in read_records(opened, file):
-                pass
+        _check_log(file)
     click.echo("Loading TensorFlow and TFDV ...", err=True)
     with logs_to_file(Path(os.devnull)):
         from components.serving_skew import measure_skew
@@ -64,3 +68,28 @@ def compare_log(log: str, data: str, limits: ShiftLimits) -> tuple[list[str], bo
             f"{skew.feature}: {skew.measure} {skew.value:.3f}, {verdict} of {skew.limit:g}"
         )
     return lines, not any(skew.exceeds for skew in found)
+
+
+def _check_log(file: str) -> None:
+    """Raises a BadInput where a file is no whole log of requests."""
+    no_log = f"{file}: it is no log that `segment --log-requests` wrote"
+    try:
+        with open(file, "rb") as opened:
+            if opened.read(len(_GZIP_MAGIC)) != _GZIP_MAGIC:
+                raise BadInput("no_log", "found no GZIP file")
+            opened.seek(0)
+            for number, record in enumerate(read_records(opened, "")):
+                if not number:
+                    from_example(record)
+    except OSError as error:
+        raise BadInput(
+            "no_log",
+            f"{file}: it cannot be read ({(error.strerror or str(error)).lower()}); give a file "
+            "that `segment --log-requests` wrote.",
+        ) from None
+    except BadInput as error:
+        what = error.sentence.removesuffix(_CONVERT_AGAIN)
+        raise BadInput(
+            "no_log",
+            f"{no_log}, or not all of one ({what}); give such a log, or fetch it again.",
+        ) from None

@@ -3,7 +3,7 @@
     raw          a folder or .zip that preprocessing.layouts knows; shapes come in the order and the
                  splits that a conversion would give them
     converted    a folder with a manifest.json; each record file is held against it
-    record file  one .tfrecord.gz
+    record file  one .tfrecord.gz; without any label, such as a log of requests, it is unlabelled
     artifact     a pipeline's Examples: a folder with Split-<name>/ folders of record files
 
 One cloud is in memory at a time. No TensorFlow, no TFX, no Beam.
@@ -378,7 +378,54 @@ def record_file(path: Path, name: str, settings: DataSettings) -> RecordSource:
     if manifest is not None:
         entry = {shard.file: shard for shard in manifest[1].shards}
         file = replace(file, entry=entry.get(f"{path.parent.name}/{path.name}"))
+    if file.split == UNSPLIT:
+        unlabelled = _categories_without_labels(file)
+        if unlabelled:
+            file = replace(file, split=UNLABELLED)
+            return _unlabelled_file(name, file, unlabelled, manifest, settings)
     return _of_unsaid_categories(name, "one TFRecord file", [file], manifest, settings)
+
+
+def _categories_without_labels(file: _RecordFile) -> list[str]:
+    """The categories that a file names, where none of its clouds has labels; else none."""
+    names: dict[str, None] = {}
+    try:
+        with _opened(file) as opened:
+            for record in read_records(opened, file.name):
+                cloud = parse(record)
+                if cloud is None:
+                    continue
+                if cloud.labels is not None:
+                    return []
+                if cloud.category:
+                    names[cloud.category] = None
+    except BadInput:
+        # It is found, and told, when the clouds are read.
+        pass
+    return list(names)
+
+
+def _unlabelled_file(
+    name: str,
+    file: _RecordFile,
+    names: Sequence[str],
+    manifest: tuple[Path, Manifest] | None,
+    settings: DataSettings,
+) -> RecordSource:
+    """Clouds without labels, as in a log of requests: no part is counted, so any category goes."""
+    known = {
+        c.name: c for c in (SHAPENET_CATEGORIES if manifest is None else manifest[1].categories)
+    }
+    categories = tuple(known.get(n) or Category(n, "", ("?",)) for n in names)
+    return RecordSource(
+        name,
+        "one TFRecord file",
+        [file],
+        categories,
+        settings,
+        categories_complete=False,
+        notes=["None of its clouds has labels, as in a log of requests."],
+    )
 
 
 def artifact(folder: Path, name: str, settings: DataSettings) -> RecordSource:

@@ -43,7 +43,8 @@ def print_survey(survey: Survey, console: Console, with_page: bool) -> None:
     for note in survey.notes:
         _line(console, note)
     console.print(_category_table(survey))
-    console.print(_part_table(survey))
+    if survey.splits != (UNLABELLED,):
+        console.print(_part_table(survey))
     _print_findings(survey, console, with_page)
     for stop in survey.stops:
         _line(console, f"The pipeline would stop: {stop}", "bold red")
@@ -149,7 +150,7 @@ def shape_rows(view: ShapeView) -> list[tuple[str, str]]:
         ("category", view.category_name),
         ("split", view.split),
         ("points", f"{view.points:,}"),
-        ("labels", "one a point" if view.labelled else "none that fit"),
+        ("labels", _labels_text(view)),
     ]
     if view.radius is not None and view.low is not None and view.high is not None:
         assert view.centroid is not None
@@ -164,6 +165,12 @@ def shape_rows(view: ShapeView) -> list[tuple[str, str]]:
             ),
         ]
     return rows
+
+
+def _labels_text(view: ShapeView) -> str:
+    if view.labelled:
+        return "one a point"
+    return "none" if view.split == UNLABELLED else "none that fit"
 
 
 def print_shape_findings(findings: Sequence[NotedFinding], console: Console) -> None:

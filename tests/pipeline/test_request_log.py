@@ -1,5 +1,7 @@
 """Logged requests: what is kept of which clouds, and how they compare with training clouds."""
 
+import gzip
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -121,4 +123,43 @@ def test_what_cannot_be_compared_is_a_sentence(tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     log.write_bytes(log.read_bytes()[:200])
     status, said = skew(log, tmp_path)
-    assert status == 2 and "log.tfrecord.gz" in said and "Traceback" not in said
+    assert status == 2 and "log.tfrecord.gz: it is no log that" in said and "cut short" in said
+    assert "give such a log, or fetch it again." in said and "Convert" not in said
+
+
+@pytest.mark.parametrize("content", [b"some words\n", b"", gzip.compress(b"some words\n" * 9)])
+def test_what_is_no_log_is_said_to_be_none(content, tmp_path):
+    write(tmp_path / "train" / "part-0.tfrecord.gz", 1.0)
+    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / "ok.txt").write_bytes(content)
+    status, said = skew(tmp_path / "ok.txt", tmp_path)
+    assert status == 2 and "ok.txt: it is no log that `segment --log-requests` wrote" in said
+    assert "Convert" not in said
+    status, said = skew(tmp_path / "train", tmp_path)
+    assert status == 2 and "train: it cannot be read (is a directory)" in said
+
+
+@pytest.mark.parametrize("category", ["Airplane", "Rover", ""])
+def test_inspect_shows_a_log_as_unlabelled_clouds(category, path, tmp_path):
+    log = RequestLog(path, 1.0, category)
+    for number in range(3):
+        log.add(f"cloud {number}", cloud(20 + number, seed=number))
+    log.close()
+    page = tmp_path / "asked.html"
+    done = CliRunner().invoke(main, ["inspect", str(path), "--output", str(page)])
+    assert done.exit_code == 0 and "LABEL_COUNT" not in done.output, done.output
+    assert "Nothing was found wrong." in done.output and "20 / 21 / 22" in done.output
+    assert "unlabelled" in done.output and "Parts of the labelled clouds" not in done.output
+    assert page.read_text("utf-8").count("<figure>") == 3
+
+
+def test_inspect_refuses_clouds_whose_labels_are_missing_among_others(path, tmp_path):
+    path.parent.mkdir()
+    labelled = CloudRecord("labelled", "Airplane", cloud(20), np.zeros(20, np.int64))
+    with open(path, "wb") as file:
+        writer = Writer(file)
+        writer.write(to_example(CloudRecord("bare", "Airplane", cloud(20, seed=1))))
+        writer.write(to_example(labelled))
+        writer.close()
+    done = CliRunner().invoke(main, ["inspect", str(path), "--no-page"])
+    assert done.exit_code == 0 and "shape bare in unsplit has 0 labels for 20" in done.output

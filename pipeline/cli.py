@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -51,6 +52,28 @@ class _Download(click.Command):
 
         with formatter.section("Data sets"):
             formatter.write_dl([(name, source.what) for name, source in read_sources().items()])
+
+
+class _Version(click.ParamType):
+    """The number of a pushed version."""
+
+    name = "version"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        text = str(value)
+        if not (text.isascii() and text.isdecimal() and int(text)):
+            self.fail(
+                f"{text!r} is no version; a version is a number, the name of its folder in "
+                "OUT/serving_model/<name>, such as 1764093600. Give one of those.",
+                parameter,
+                context,
+            )
+        return int(text)
+
+
+_VERSION = _Version()
 
 
 @click.group(cls=_Command)
@@ -311,23 +334,23 @@ def train(run: Path, output: Path) -> None:
 
 @main.command()
 @click.argument("folder")
-@click.option("--version", type=int, help="Which one; default: the newest.")
-def withdraw(folder: str, version: int | None) -> None:
+@click.option("--version", type=_VERSION, help="Which one; default: the newest.")
+@click.option(
+    "--output", default="", help="The model config that labels wrote; default: that of serve."
+)
+def withdraw(folder: str, version: int | None, output: str) -> None:
     """Take a pushed version back: servers go on with the newest that is left.
 
     FOLDER is the serving folder with the numbered versions, OUT/serving_model/<name>. The version
-    stays there as withdrawn-<version>; rename it back to serve it again.
+    stays there as withdrawn-<version>; rename it back to serve it again. A version that the model
+    config names is not taken back before labels has changed that.
 
-    Exit status: 0; 2 where there is no such version, or no other one to serve.
+    Exit status: 0; 2 where there is no such version, or no other one to serve, or the model config
+    names it.
     """
-    from components.pusher.versions import NoVersionError
-    from components.pusher.versions import withdraw as take_back
+    from pipeline.withdraw import withdraw_version
 
-    try:
-        taken, serving = take_back(folder, version)
-    except NoVersionError as error:
-        raise click.UsageError(str(error)) from None
-    click.echo(f"version {taken} is taken back; {serving} serves")
+    click.echo(withdraw_version(folder, version, output))
 
 
 _MANIFEST = click.option(
@@ -451,11 +474,11 @@ def serve(out: str, gpu: bool, grpc_port: int, rest_port: int, wait: float) -> N
 
 @main.command()
 @click.argument("folder")
-@click.option("--stable", type=click.IntRange(1), help="The version with the label stable.")
-@click.option("--canary", type=click.IntRange(1), help="The version with the label canary.")
+@click.option("--stable", type=_VERSION, help="The version with the label stable.")
+@click.option("--canary", type=_VERSION, help="The version with the label canary.")
 @click.option(
     "--also",
-    type=click.IntRange(1),
+    type=_VERSION,
     multiple=True,
     help="A version to have loaded; again for more.",
 )
@@ -538,9 +561,7 @@ def _formats(
 @click.option(
     "--name", default="pointnet_parts", show_default=True, help="The server's name of the model."
 )
-@click.option(
-    "--version", type=click.IntRange(1), help="The server's version; default: its choice."
-)
+@click.option("--version", type=_VERSION, help="The server's version; default: its choice.")
 @click.option("--label", default="", help="The server's label of a version, such as stable.")
 @click.option("--parts", default="", help="The parts.json of the server's model; else numbers.")
 @click.option("--category", default="", help="What the clouds are; for a model of several.")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.local_runner import OutputFolder
+from preprocessing.command_line import PROGRAM
 from serving.model_config import (
     MODELS_FILE,
     model_of,
@@ -33,28 +34,29 @@ def label_versions(
       What was done, in lines for a person.
 
     Raises:
-      ServingError: a version is not there, or the server would refuse the change.
+      ServingError: a version or the output's folder is not there, or the server would refuse the
+        change.
     """
-    from components.pusher.versions import versions
+    from components.pusher.versions import NoVersionError, pushed_versions
 
-    base = base.rstrip("/")
-    name = os.path.basename(base)
-    there = versions(base)
-    if not there:
+    try:
+        there = pushed_versions(base)
+    except NoVersionError as error:
+        raise ServingError(str(error), lasting=True) from None
+    name, file = served_by(base, output)
+    if output and not file.parent.is_dir():
         raise ServingError(
-            f"{base}: there is no numbered version of a model in it; give the folder that holds "
-            "them, OUT/serving_model/<name>.",
+            f"{output}: there is no folder {file.parent} to write it to; make it, or give "
+            "another --output.",
             lasting=True,
         )
-    out = OutputFolder(Path(base).parent.parent)
-    file = Path(output) if output else out.serving_config / MODELS_FILE
     config = read_config(file)
     model = model_of(config, name)
     if not labels and not also:
         serve_newest(model)
         write_config(config, file)
         return [f"{file}: the newest version is served, without labels"]
-    serve_labelled(model, labels, also, there)
+    serve_labelled(model, labels, also, there, labels_command(base, output))
     write_config(config, file)
     lines = [f"{file}: {name}"]
     lines += [f"  {label} is version {version}" for label, version in labels.items()]
@@ -62,3 +64,22 @@ def label_versions(
     lines.append(f"  loaded: {', '.join(map(str, loaded))}")
     lines.append(f"  who asks for no label gets the largest of them: {max(loaded)}")
     return lines
+
+
+def served_by(base: str, output: str) -> tuple[str, Path]:
+    """A model's name, and the config file that says which of its versions a server has.
+
+    Args:
+      base: the serving folder with the numbered versions.
+      output: another file than that which `pointnet-parts serve` uses; "": none.
+    """
+    folder = Path(os.path.abspath(base))
+    if output:
+        return folder.name, Path(output)
+    file = OutputFolder(folder.parent.parent).serving_config / MODELS_FILE
+    return folder.name, file if os.path.isabs(base) else Path(os.path.relpath(file))
+
+
+def labels_command(base: str, output: str) -> tuple[str, ...]:
+    """The words of a `labels` command on that folder and file, before its versions."""
+    return (PROGRAM, "labels", base, *(("--output", output) if output else ()))

@@ -7,6 +7,7 @@ changed one up as it runs; what it would refuse to do is refused here, where som
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ MODELS_FILE = "models.pbtxt"
 IMAGE_TAG = "2.21.0"
 # Where the shipped files have the models.
 MODELS_ROOT = "/models"
+# What `pointnet-parts labels` can call a version; a config written by hand may have others.
+LABELS = ("stable", "canary")
 
 
 def empty_config() -> Any:
@@ -90,8 +93,76 @@ def serve_newest(model: Any) -> None:
     model.model_version_policy.latest.num_versions = 1
 
 
+def versions_text(versions: Sequence[int]) -> str:
+    """Versions as the subject of a sentence, with its verb."""
+    names = list(map(str, versions))
+    if len(names) == 1:
+        return f"{names[0]} is"
+    return f"{', '.join(names[:-1])} and {names[-1]} are"
+
+
+def written_command(
+    command: Sequence[str], labels: Mapping[str, int], also: Collection[int]
+) -> str:
+    """A `labels` command with its options, for a sentence that says what to run.
+
+    Args:
+      command: its words before the options of the versions.
+      labels: the version of each label.
+      also: versions to load; those that a label names need not be said.
+    """
+    words = [word for label, version in labels.items() for word in (f"--{label}", str(version))]
+    for version in sorted(set(also) - set(labels.values())):
+        words += ["--also", str(version)]
+    return f"`{shlex.join([*command, *words])}`"
+
+
+def commands_to(
+    model: Any,
+    labels: Mapping[str, int],
+    also: Collection[int],
+    there: Collection[int],
+    command: Sequence[str],
+) -> tuple[list[str], list[int]]:
+    """The `labels` commands that bring a server where it is wanted, each of which it accepts.
+
+    A server looks at the labels before it loads: a label that is in use moves only to a version
+    that an earlier config has loaded. A label of a version that is gone helps nobody, and is left
+    out until it can move.
+
+    Args:
+      model: a model's part of a config, as it is served now.
+      labels: the wanted version of each label.
+      also: versions that are wanted without a label.
+      there: the versions that are in the folder.
+      command: the words of a `labels` command before those options.
+
+    Returns:
+      One command or two, and the versions that have to be AVAILABLE before the second.
+    """
+    served = dict(model.version_labels)
+    loaded = set(model.model_version_policy.specific.versions)
+    missing = sorted(
+        {
+            version
+            for label, version in labels.items()
+            if served.get(label, version) != version and version not in loaded
+        }
+    )
+    wanted = written_command(command, labels, also)
+    if not missing:
+        return [wanted], []
+    kept = {label: served[label] for label in LABELS if served.get(label) in there}
+    loading = written_command(command, kept, {*loaded.intersection(there), *missing})
+    return [loading, wanted], missing
+
+
 def serve_labelled(
-    model: Any, labels: Mapping[str, int], also: Sequence[int], there: Collection[int]
+    model: Any,
+    labels: Mapping[str, int],
+    also: Sequence[int],
+    there: Collection[int],
+    command: Sequence[str] = ("labels",),
 ) -> None:
     """Has versions served by labels, and loaded beside them those that have none.
 
@@ -100,6 +171,7 @@ def serve_labelled(
       labels: the version of each label.
       also: versions to load without a label.
       there: the versions that were pushed.
+      command: the words of the `labels` command before its options, for what an error says to run.
 
     Raises:
       ServingError: a version is not there; or a label that is in use would move to a version that
@@ -112,16 +184,17 @@ def serve_labelled(
                 f"{model.name} has no version {version}; found {found}. Give one of them.",
                 lasting=True,
             )
-    served = dict(model.version_labels)
-    loaded = list(model.model_version_policy.specific.versions)
-    for label, version in labels.items():
-        if served.get(label, version) != version and version not in loaded:
-            raise ServingError(
-                f"{label} is {served[label]} and cannot move to {version}, which the server has "
-                f"not loaded: it would refuse. Have it loaded first, with --also {version} or by "
-                "another label, and move the label when the version is AVAILABLE.",
-                lasting=True,
-            )
+    commands, missing = commands_to(model, labels, also, there, command)
+    if missing:
+        served = dict(model.version_labels)
+        label = next(name for name in labels if name in served and labels[name] in missing)
+        gone = "" if served[label] in there else ", which is no longer there,"
+        raise ServingError(
+            f"{label} is {served[label]}{gone} and cannot move to {labels[label]}, which the "
+            f"server has not loaded: it would refuse. Have it loaded first, with {commands[0]}, "
+            f"and when {versions_text(missing)} AVAILABLE, move the label with {commands[1]}.",
+            lasting=True,
+        )
     model.ClearField("version_labels")
     model.model_version_policy.Clear()
     model.model_version_policy.specific.versions.extend(sorted({*labels.values(), *also}))

@@ -7,6 +7,7 @@ Docker daemon took part.
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -272,7 +273,7 @@ def test_a_config_that_wants_a_version_which_is_gone_is_said(out, path):
     put(path, "docker", FAKE_DOCKER)
     base = out / "serving_model" / "pointnet_parts"
     assert CliRunner().invoke(main, ["labels", str(base), "--stable", "8"]).exit_code == 0
-    assert CliRunner().invoke(main, ["withdraw", str(base), "--version", "8"]).exit_code == 0
+    (base / "8").rename(base / "elsewhere")
     status, said = serve(out)
     assert status == 2 and "it wants version 8 of pointnet_parts, which is not in" in said
     assert "pointnet-parts labels" in said
@@ -363,7 +364,33 @@ def test_labels_wants_a_folder_of_versions_and_a_place_to_write(out):
     assert nowhere.exit_code == 2 and "no numbered version of a model in it" in nowhere.output
     (out / "taken").touch()
     status, said = labels(out, "--stable", "8", "--output", str(out / "taken" / "models.pbtxt"))
-    assert status == 2 and "taken/models.pbtxt: it cannot be read" in said
+    assert status == 2 and f"there is no folder {out}/taken to write it to" in said
+    status, said = labels(out, "--stable", "8", "--output", str(out / "no" / "models.pbtxt"))
+    assert status == 2 and f"there is no folder {out}/no to write it to" in said
+    assert not (out / "no").exists()
+    (out / "models.pbtxt").mkdir()
+    status, said = labels(out, "--stable", "8", "--output", str(out / "models.pbtxt"))
+    assert status == 2 and "models.pbtxt: it cannot be read" in said
+
+
+def test_labels_says_what_a_version_is(out):
+    for no_version in ("abc", "0", "-1", "²"):
+        status, said = labels(out, "--stable", no_version)
+        assert status == 2 and f"{no_version!r} is no version; a version is a number" in said
+
+
+def test_a_label_leaves_a_version_that_is_gone_by_the_commands_that_it_is_told(out):
+    base = out / "serving_model" / "pointnet_parts"
+    assert labels(out, "--stable", "9")[0] == 0
+    (base / "9").rename(base / "elsewhere")
+    status, said = labels(out, "--stable", "8")
+    assert status == 2 and "stable is 9, which is no longer there, and cannot move to 8" in said
+    commands = re.findall(r"`pointnet-parts (.*?)`", said)
+    assert commands == [f"labels {base} --also 8", f"labels {base} --stable 8"]
+    for command in commands:
+        assert CliRunner().invoke(main, command.split()).exit_code == 0
+    (model,) = read_config(out / "serving_config" / "models.pbtxt").model_config_list.config
+    assert dict(model.version_labels) == {"stable": 8}
 
 
 def test_a_folder_that_cannot_be_written_is_said(out, path):

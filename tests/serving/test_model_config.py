@@ -6,6 +6,7 @@ import pytest
 from google.protobuf import text_format
 
 from serving.model_config import (
+    commands_to,
     empty_config,
     model_of,
     read_config,
@@ -48,10 +49,52 @@ def test_a_canary_is_loaded_beside_the_stable_version_promoted_and_the_old_one_l
 
 
 def test_a_label_in_use_does_not_move_to_a_version_that_is_not_loaded():
-    with pytest.raises(ServingError, match=r"stable is 7 and cannot move to 9.*with --also 9"):
+    with pytest.raises(
+        ServingError,
+        match=r"stable is 7 and cannot move to 9.*`labels --stable 7 --also 9`, and when 9 is "
+        r"AVAILABLE, move the label with `labels --stable 9`",
+    ):
         labelled(({"stable": 7}, ()), ({"stable": 9}, ()))
     model = labelled(({"stable": 7}, ()), ({"stable": 7}, (9,)), ({"stable": 9}, (7,)))
     assert state(model) == ([7, 9], {"stable": 9})
+
+
+@pytest.mark.parametrize(
+    ("now", "wanted", "expected"),
+    [
+        # What is loaded and what other labels name stays while a version is loaded.
+        (
+            ({"stable": 7, "canary": 8}, ()),
+            ({"stable": 9}, (7,)),
+            ["--stable 7 --canary 8 --also 9", "--stable 9 --also 7"],
+        ),
+        (
+            ({"stable": 7}, (8,)),
+            ({"stable": 9}, ()),
+            ["--stable 7 --also 8 --also 9", "--stable 9"],
+        ),
+        (({"stable": 7}, (8,)), ({"stable": 8}, ()), ["--stable 8"]),
+        # 6 is gone: its label is left out until it can move.
+        (({"stable": 6}, ()), ({"stable": 7}, ()), ["--also 7", "--stable 7"]),
+        (
+            ({"stable": 6, "canary": 8}, ()),
+            ({"stable": 7, "canary": 8}, ()),
+            ["--canary 8 --also 7", "--stable 7 --canary 8"],
+        ),
+    ],
+)
+def test_the_commands_that_lead_somewhere_are_each_accepted(now, wanted, expected):
+    model = model_of(empty_config(), "planes")
+    serve_labelled(model, *now, (6, *THERE))
+    commands, _ = commands_to(model, *wanted, THERE, ("labels",))
+    assert commands == [f"`labels {options}`" for options in expected]
+    for command in commands:
+        words = command.strip("`").split()[1:]
+        pairs = list(zip(words[::2], map(int, words[1::2]), strict=True))
+        labels = {name[2:]: version for name, version in pairs if name != "--also"}
+        also = [version for name, version in pairs if name == "--also"]
+        serve_labelled(model, labels, also, THERE)
+    assert state(model)[1] == wanted[0]
 
 
 def test_a_version_that_was_not_pushed_is_refused_and_nothing_changes():

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils, proto_utils
@@ -12,7 +11,6 @@ from tfx.utils import json_utils, proto_utils
 from components.pusher import executor, versions
 from components.pusher.executor import Executor
 from components.pusher.versions import NoVersionError, next_version, remove_old, withdraw
-from pipeline.cli import main
 
 
 def made(base, *names):
@@ -98,9 +96,9 @@ def test_a_version_is_taken_back_and_its_number_is_not_used_again(tmp_path, monk
     assert next_version(base) == 10
     with pytest.raises(NoVersionError, match="8 is the only version"):
         withdraw(base)
-    with pytest.raises(NoVersionError, match="no version 7 to take back; found 8"):
+    with pytest.raises(NoVersionError, match=r"no version 7 to take back; found 8\. Give"):
         withdraw(base, 7)
-    with pytest.raises(NoVersionError, match="found none"):
+    with pytest.raises(NoVersionError, match="nowhere: there is no numbered version of a model in"):
         withdraw(str(tmp_path / "nowhere"))
 
 
@@ -110,14 +108,6 @@ def test_what_cannot_be_renamed_is_said_and_goes_on_serving(tmp_path, monkeypatc
     base = made(tmp_path / "serving", 8, 9)
     (tmp_path / "serving" / "withdrawn-9").mkdir()
     (tmp_path / "serving" / "withdrawn-9" / "something").touch()
-    with pytest.raises(NoVersionError, match=r"it cannot be renamed \(Directory not empty"):
+    with pytest.raises(NoVersionError, match=r"renamed to withdrawn-9 \(Directory not empty"):
         withdraw(base)
     assert versions.versions(base) == [8, 9]
-
-
-def test_the_command(tmp_path):
-    base = made(tmp_path / "serving", 8, 9)
-    done = CliRunner().invoke(main, ["withdraw", base])
-    assert (done.exit_code, done.output) == (0, "version 9 is taken back; 8 serves\n")
-    done = CliRunner().invoke(main, ["withdraw", base])
-    assert done.exit_code == 2 and "8 is the only version" in done.output

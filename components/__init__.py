@@ -4,6 +4,7 @@ cloud_validator/          Examples, anomalies -> sound Examples, quarantine
 data_inspection/          any source of clouds -> tables and an HTML page, before a run (no TFX)
 data_report/              statistics, anomalies, drift, skew -> one HTML page on the data
 distribution_validator/   TFX's DistributionValidator, also where parameters are text
+endpoint_pusher/          blessed model -> Vertex AI's endpoint, which former models leave
 evaluator/                test Examples, model, blessed model -> metrics, verdict, blessing
 model_server_probe/       exported model, test clouds -> would a server answer? InfraBlessing
 notification/             verdict -> a message to a webhook or a program, if it is no blessing

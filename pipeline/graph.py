@@ -24,6 +24,7 @@ from components.cloud_validator.component import CloudValidator
 from components.data_report.component import DataReport
 from components.distribution_limits import DRIFT_PAIRS, SKEW_PAIRS, distribution_config
 from components.distribution_validator.component import DistributionValidator
+from components.endpoint_pusher.component import EndpointPusher
 from components.evaluator.component import Evaluator
 from components.evaluator.size_buckets import CLOUD_SIZE
 from components.model_server_probe.component import ModelServerProbe
@@ -390,13 +391,13 @@ def _endpoint_nodes(
     """The node that deploys a blessed model to an online endpoint, where the config names one."""
     if platform.endpoint is None:
         return []
-    pusher = tfx.extensions.google_cloud_ai_platform.Pusher(
+    pusher = EndpointPusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=infra_blessing,  # type: ignore[arg-type]
         custom_config=dict(platform.endpoint),
     )
-    return [pusher.with_id("EndpointPusher")]
+    return [pusher]
 
 
 def _prediction_nodes(

@@ -164,6 +164,8 @@ def test_vertexs_trainer_may_be_a_step_of_its_own(tmp_path):
 def test_a_blessed_model_may_go_to_an_endpoint_too(tmp_path):
     config = changed("vertex", endpoint={"name": "parts", "accelerator": "NVIDIA_L4"})
     spec = compiled(config, tmp_path, "vertex")["pipelineSpec"]
+    path = container(spec, "EndpointPusher")["args"][1]
+    assert path == "components.endpoint_pusher.executor.Executor"
     task = spec["root"]["dag"]["tasks"]["EndpointPusher"]
     assert {"model", "model_blessing", "infra_blessing"} == set(task["inputs"]["artifacts"])
     given = json.loads(parameter(spec, "EndpointPusher", "custom_config"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 
@@ -185,6 +186,16 @@ def _first_line(content: bytes, file: str) -> str:
 def _text(content: bytes, file: str) -> str:
     """The text, with plain line ends."""
     content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    no_text = content.find(b"\0")
+    # Text in UTF-16 is full of them, too, and there is another remedy for that.
+    if no_text >= 0 and not content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise BadInput(
+            "not_text",
+            "is no text file (found a NUL byte), expected a point a line. Give a file of text, "
+            "or restore it if it is damaged.",
+            file,
+            content.count(b"\n", 0, no_text) + 1,
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

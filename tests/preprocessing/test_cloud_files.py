@@ -90,6 +90,8 @@ BINARY_POINT = np.array([1, 2, 3], "<f4").tobytes() + b"\1"
         ("a.csv", b"x,y,z,label,class\n1,2,3,0,0\n", "two_labels", 0, "label and class"),
         ("a.csv", b"x,y,z,\xe9\n", "wrong_encoding", 1, "0xe9"),
         ("a.txt", "0 0 0\n".encode("utf-16"), "wrong_encoding", 1, "UTF-8"),
+        ("a.xyz", b"\x7fELF\2\1\1\0\t\0\x80\n", "not_text", 1, "is no text file"),
+        ("a.csv", b"x,y,z\n1,2,3\n\0\0\0\0", "not_text", 3, "is no text file"),
         ("a.npy", b"no array", "not_npy", 0, "no NumPy array"),
         ("a.npy", npy(np.zeros((2, 3)))[:-8], "count_mismatch", 0, "takes 48 bytes, but holds 40"),
         ("a.npy", npy(np.zeros((2, 3)), shape=(2**40, 3)), "count_mismatch", 0, "[1099511627776"),

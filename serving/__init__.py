@@ -6,6 +6,8 @@ segmenter.py         the protocol: clouds -> each point's part and probabilities
 exported_model.py    ... by a SavedModel in this process
 grpc_client.py       ... by TensorFlow Serving's gRPC
 rest_client.py       ... by its REST
+server_address.py    HOST:PORT, before anything connects
+announced_retry.py   REST's repetitions, and a word when they begin
 certificates.py      whom an encrypted connection believes
 padded_request.py    a request of clouds of different sizes, and its answer
 batches.py           which clouds go together

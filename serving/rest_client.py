@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
-from collections.abc import Sequence
+import re
+import socket
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,10 +16,12 @@ import numpy as np
 from serving.certificates import not_believed, read_certificates
 from serving.padded_request import NUM_POINTS, SIGNATURE, answers_of, padded_inputs
 from serving.segmenter import Answer, asked_again_if_refused
-from serving.serving_error import ServingError, reason_in
+from serving.serving_error import ServingError, no_such_label, of_label, reason_in, unknown_host
 
 _ATTEMPTS = 5
 _UNAVAILABLE = (429, 502, 503)
+# What comes of asking somebody who does not speak HTTP/1.1.
+_OTHER_PROTOCOL = (http.client.BadStatusLine, ConnectionResetError, BrokenPipeError)
 
 
 class RestClient:
@@ -33,6 +38,7 @@ class RestClient:
       first_pause: seconds that the pauses between attempts begin with; each is twice the last.
       label: of the version, such as stable; "" for none.
       certificate: a PEM file with whom to believe; None: the authorities that requests knows.
+      tell: is given a line for a person at the first attempt that fails and is followed by others.
 
     Raises:
       ServingError: the certificate cannot be used.
@@ -47,20 +53,26 @@ class RestClient:
         first_pause: float = 0.5,
         label: str = "",
         certificate: Path | None = None,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         import requests
         from requests.adapters import HTTPAdapter
-        from urllib3.util import Retry
 
-        self._address, self._name = address, name
+        from serving.announced_retry import AnnouncedRetry
+
+        if certificate is not None:
+            read_certificates(certificate)
+        self._address, self._name, self._label = address, name, label
         self._timeout, self._certificate = timeout, certificate
+        self._tell: Callable[[str], None] | None = tell
         scheme = "http" if certificate is None else "https"
         base = address if "://" in address else f"{scheme}://{address}"
         of_version = f"/labels/{quote(label, safe='')}" if label else ""
         if version is not None:
             of_version = f"/versions/{version}"
         self._url = f"{base.rstrip('/')}/v1/models/{quote(name, safe='')}{of_version}:predict"
-        retry = Retry(
+        retry = AnnouncedRetry(
+            failed=self._first_failure,
             total=_ATTEMPTS - 1,
             # What a server has begun to answer, it would be as slow to answer again.
             read=False,
@@ -73,8 +85,6 @@ class RestClient:
         self._session = requests.Session()
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=retry))
-        if certificate is not None:
-            read_certificates(certificate)
         # With each request: that of a session gives way to REQUESTS_CA_BUNDLE in the environment.
         self._verify = True if certificate is None else str(certificate)
 
@@ -89,6 +99,17 @@ class RestClient:
         body = json.dumps({"signature_name": SIGNATURE, "inputs": columns}).encode()
         sizes = inputs[NUM_POINTS].tolist()
         return asked_again_if_refused(lambda: self._ask(body, sizes))
+
+    def _first_failure(self, found: Exception | int) -> None:
+        """Tells, once a client, that an attempt has failed."""
+        if self._tell is None:
+            return
+        reason = f"status {found}" if isinstance(found, int) else _cause(found)
+        self._tell(
+            f"{self._address} is unavailable over REST ({reason}); trying {_ATTEMPTS - 1} more "
+            "times ..."
+        )
+        self._tell = None
 
     def _ask(self, body: bytes, sizes: list[int]) -> list[Answer]:
         import requests
@@ -111,6 +132,15 @@ class RestClient:
         except requests.exceptions.SSLError as error:
             raise not_believed(self._address, self._certificate, _cause(error)) from None
         except requests.exceptions.RequestException as error:
+            innermost = _innermost(error)
+            if isinstance(innermost.__context__, socket.gaierror):
+                raise unknown_host(self._address) from None
+            if isinstance(innermost, _OTHER_PROTOCOL):
+                raise ServingError(
+                    f"{self._address} does not answer as REST does ({_cause(error)}); is "
+                    f"{self._address} the port of REST (8501 by default)?",
+                    lasting=True,
+                ) from None
             raise ServingError(
                 f"{self._address} is unavailable over REST ({_cause(error)}); start the server, or "
                 "give its host and REST port.",
@@ -136,6 +166,8 @@ class RestClient:
         except (ValueError, KeyError, TypeError):
             said = reason_in(response.reason or "")
         status = response.status_code
+        if self._label and of_label(said):
+            return no_such_label(self._address, self._label)
         if status in _UNAVAILABLE:
             return ServingError(
                 f"{self._address} is unavailable (status {status}: {said}); try again later.",
@@ -150,17 +182,20 @@ class RestClient:
         return ServingError(f"{self._address} refused the request (status {status}): {said}.")
 
 
-def _cause(error: BaseException) -> str:
-    """The innermost reason of an error of requests, such as "Connection refused"."""
-    found = error
+def _innermost(error: BaseException) -> BaseException:
+    """What an error of requests comes of."""
     while True:
-        inner = getattr(found, "reason", None) or next(
-            (argument for argument in found.args if isinstance(argument, BaseException)), None
+        inner = getattr(error, "reason", None) or next(
+            (argument for argument in error.args if isinstance(argument, BaseException)), None
         )
         if not isinstance(inner, BaseException):
-            break
-        found = inner
+            return error
+        error = inner
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason of an error of requests, such as "Connection refused"."""
+    found = _innermost(error)
     text = str(getattr(found, "strerror", None) or found)
-    return reason_in(
-        text.rsplit(">: ", 1)[-1].removeprefix("Failed to establish a new connection: ")
-    )
+    said = text.rsplit(">: ", 1)[-1].removeprefix("Failed to establish a new connection: ")
+    return reason_in(re.sub(r"^\[Errno -?\d+\] ", "", said))

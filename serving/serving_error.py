@@ -31,4 +31,34 @@ def reason_in(message: str) -> str:
         if _ASSERTION in line:
             lines = [re.sub(r"^\[(.*?)\]", r"\1", line.split(_ASSERTION, 1)[1])]
             break
-    return (lines[0] if lines else "no reason given")[:_LONGEST].rstrip(".")
+    return _visible(lines[0] if lines else "no reason given")[:_LONGEST].rstrip(".")
+
+
+def unknown_host(address: str) -> ServingError:
+    """The sentence for a host whose name leads nowhere."""
+    return ServingError(
+        f"{address}: this machine finds no host of that name; correct the name, or give the host's "
+        "IP address.",
+        lasting=True,
+    )
+
+
+def no_such_label(address: str, label: str) -> ServingError:
+    """The sentence for a server that does not know a label."""
+    return ServingError(
+        f"{address} has no version with the label {label}; give it one with `pointnet-parts "
+        "labels`, or ask for another --label or --version.",
+        lasting=True,
+    )
+
+
+def of_label(said: str) -> bool:
+    """Whether TensorFlow Serving complains of a version's label."""
+    return re.search("version[ _]label", said) is not None
+
+
+def _visible(text: str) -> str:
+    """The text with what a terminal would not show, or obey, as Python writes it."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )

@@ -1,6 +1,8 @@
 """An exported model and a server of it, asked: the same answers, or a sentence that says why."""
 
+import re
 import socket
+import threading
 
 import grpc
 import numpy as np
@@ -90,6 +92,16 @@ def test_a_request_is_repeated_while_the_server_is_unavailable(kind, one_double)
     assert one_double.refused == before + 3
 
 
+def test_that_requests_are_repeated_is_told_once(one_double):
+    told = []
+    client = asking(RestClient, one_double, tell=told.append)
+    for _ in range(2):
+        one_double.unavailable = 2
+        client.segment(clouds(), None)
+    (line,) = told
+    assert line.endswith("is unavailable over REST (status 503); trying 4 more times ...")
+
+
 @CLIENTS
 def test_a_server_that_stays_unavailable_is_given_up(kind, one_double):
     one_double.unavailable = 1000
@@ -109,19 +121,84 @@ def test_no_server_is_one_sentence(kind):
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(ServingError, match="Connection refused") as error:
-            kind(address, "pointnet_parts", first_pause=PAUSE).segment(clouds(), None)
+            told = []
+            client = kind(address, "pointnet_parts", first_pause=PAUSE, tell=told.append)
+            client.segment(clouds(), None)
     assert error.value.lasting and str(error.value).startswith(address)
     assert "\n" not in str(error.value)
+    (line,) = told
+    assert re.fullmatch(
+        rf"{address} is unavailable .*Connection refused.*trying \d more times \.\.\.", line
+    )
 
 
 @CLIENTS
-def test_a_server_that_is_silent_is_given_up_after_the_timeout(kind):
+def test_a_host_that_is_not_known_is_asked_for_once(kind, monkeypatch):
+    lookups = []
+
+    def unknown(*arguments):
+        lookups.append(arguments)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    told = []
+    # A name that gRPC, which looks it up itself, refuses without asking anybody.
+    client = kind("no..host:8500", "pointnet_parts", first_pause=PAUSE, tell=told.append)
+    if kind is RestClient:
+        client = kind("nohost.invalid:8501", "pointnet_parts", tell=told.append)
+    with pytest.raises(ServingError, match="finds no host of that name") as error:
+        client.segment(clouds(), None)
+    assert error.value.lasting and not told
+    assert len(lookups) == (kind is RestClient)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (GrpcClient, "nothing at ADDRESS speaks gRPC .*is this the port of REST"),
+        (RestClient, r"ADDRESS gave no answer within 0\.05 s"),
+    ],
+)
+def test_a_server_that_is_silent_is_given_up_after_the_timeout(kind, said):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         client = kind(address, "pointnet_parts", timeout=0.05, first_pause=PAUSE)
-        with pytest.raises(ServingError, match=r"no answer within 0\.05 s") as error:
+        with pytest.raises(ServingError, match=said.replace("ADDRESS", address)) as error:
             client.segment(clouds(), None)
     assert error.value.lasting
+
+
+@pytest.mark.parametrize(
+    ("kind", "port", "said"),
+    [
+        (GrpcClient, "rest_address", "nothing at ADDRESS speaks gRPC .*is this the port of REST"),
+        (RestClient, "grpc_address", "is ADDRESS the port of REST"),
+    ],
+)
+def test_the_other_protocols_port_is_said(kind, port, said, one_server):
+    address = getattr(one_server, port)
+    client = kind(address, one_server.name, first_pause=PAUSE)
+    with pytest.raises(ServingError, match=said.replace("ADDRESS", address)) as error:
+        client.segment(clouds(), None)
+    assert error.value.lasting and str(error.value).isprintable()
+
+
+@CLIENTS
+def test_a_label_that_the_server_does_not_have_is_said(kind, one_server):
+    with pytest.raises(ServingError, match="no version with the label stable; ") as error:
+        asking(kind, one_server, label="stable").segment(clouds(), None)
+    assert error.value.lasting and "--version" in str(error.value)
+
+
+def test_a_server_that_speaks_grpc_and_answers_too_late_is_given_up(one_double, monkeypatch):
+    served = threading.Event()
+    monkeypatch.setattr(one_double, "changed", lambda outputs: served.wait() and outputs)
+    client = asking(GrpcClient, one_double, timeout=0.5)
+    try:
+        with pytest.raises(ServingError, match=r"no answer within 0\.5 s"):
+            client.segment(clouds(), None)
+    finally:
+        served.set()
 
 
 @CLIENTS

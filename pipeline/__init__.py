@@ -20,7 +20,8 @@ predictions.py   copies the parts of unlabelled clouds to where a person looks
 baseline.py      which blessed model a new one is measured against
 previous_statistics.py  the statistics of the last run with other data
 standalone_training.py  trains outside a pipeline what a run trained: `train`
-evaluation.py    measures exported models outside a pipeline: `evaluate`, `compare`
+evaluation.py    measures exported models outside a pipeline: `evaluate`, `compare`, with
+                 evaluation_inputs.py, which finds the models and reads the clouds
 segment.py       names the parts of one's own clouds: `segment`, with clouds_to_segment.py, which
                  reads them, and segmented_folder.py, which writes
 serve.py         starts TensorFlow Serving on what was pushed: `serve`

@@ -293,15 +293,15 @@ def _evaluate(
     from rich.console import Console
 
     from pipeline.config import load_config
+    from pipeline.evaluation_inputs import open_inputs
 
     settings = load_config(config or "all")
+    inputs = open_inputs(model, data, Path(output), settings, split, baseline)
     console = Console()
     console.print("Loading TensorFlow and TFMA ...", highlight=False)
     from pipeline.evaluation import evaluate_model
 
-    verdict = evaluate_model(
-        model, data, Path(output), settings, split, config is not None, baseline, console
-    )
+    verdict = evaluate_model(inputs, settings, config is not None, console)
     for reason in verdict.reasons if config else ():
         console.print(f"  {reason}", markup=False, highlight=False)
     sys.exit(1 if config and not verdict.blessed else 0)

@@ -1,7 +1,7 @@
 """Measures exported models outside a pipeline: `pointnet-parts evaluate` and `compare`.
 
-The clouds are read as `inspect` reads them, checked as CloudValidator does, measured by the
-Evaluator's executor, and shown on SegmentationReport's page.
+What evaluation_inputs.py has opened is measured by the Evaluator's executor, and shown on
+SegmentationReport's page.
 """
 
 from __future__ import annotations
@@ -9,15 +9,11 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
 
-from components.cloud_validator.checks import examine
-from components.data_inspection.sources import Source, open_source
 from components.evaluator.metrics import (
     ALL_CLOUDS,
     BASELINE,
@@ -30,19 +26,14 @@ from components.evaluator.verdict import Verdict
 from components.segmentation_metrics import DIFFERENCE_HIGH, DIFFERENCE_LOW
 from components.segmentation_report.executor import ReportSources, write_report
 from components.settings import EvaluationSettings, HeadlineThreshold, Threshold
-from model.signatures import PARTS_ASSET
 from pipeline.beam_settings import beam_args
-from pipeline.config import ConfigError, PipelineConfig, to_yaml
+from pipeline.config import PipelineConfig, to_yaml
+from pipeline.evaluation_inputs import ALL_SPLITS, Clouds, Inputs
 from pipeline.graph import Places, evaluation_config
 from pipeline.logs import logs_to_file
 from preprocessing.findings import BadInput
-from preprocessing.settings import DataSettings
 from schema.categories import Category, part_names
-from schema.record import SPLITS, UNANNOTATED, CloudRecord
-from serving.exported_model import exported_folder
-from serving.parts_table import read_parts
 
-ALL_SPLITS = "all"
 METRICS_FILE = "metrics.json"
 LOG_FILE = "evaluation.log"
 REPORT_FILE = "report.html"
@@ -56,80 +47,27 @@ HEADLINES = {
 }
 
 
-@dataclass
-class _Clouds:
-    """The sound, labelled clouds of a source that a model knows; what was left out is counted."""
-
-    source: Source
-    split: str
-    categories: tuple[Category, ...]
-    config: PipelineConfig
-    left_out: list[str] = field(default_factory=list)
-    unlabelled: int = 0
-    of_other_categories: int = 0
-
-    def __iter__(self) -> Iterator[CloudRecord]:
-        known = {category.name: category for category in self.categories}
-        for place, cloud in self.source.clouds(lambda _: True):
-            wanted = SPLITS if self.split == ALL_SPLITS else (self.split,)
-            # A lone file of records is of no split.
-            if place.split in SPLITS and place.split not in wanted:
-                continue
-            if cloud is not None and cloud.category not in known:
-                self.of_other_categories += 1
-                continue
-            examined = examine(cloud, place, self.config.validation, known)
-            if cloud is None or examined.refused:
-                self.left_out += [f.sentence for f in examined.findings if f.severity != "warning"]
-                continue
-            if cloud.labels is None or not (cloud.labels != UNANNOTATED).any():
-                self.unlabelled += 1
-                continue
-            points = cloud.coordinates.reshape(-1, 3)
-            yield CloudRecord(cloud.shape_id, cloud.category, points, cloud.labels)
-
-
 def evaluate_model(
-    model: str,
-    data: str,
-    output: Path,
-    config: PipelineConfig,
-    split: str,
-    with_bounds: bool,
-    baseline: str,
-    console: Console,
+    inputs: Inputs, config: PipelineConfig, with_bounds: bool, console: Console
 ) -> Verdict:
     """Measures a model on labelled clouds; writes the page, the numbers and TFMA's files.
 
     Args:
-      model: the folder of a SavedModel, or one of numbered versions, of which the last is taken.
-      data: whatever `inspect` reads: raw shapes, a converted data set, record files, Examples.
-      output: where to write; must not be there, or be empty.
-      config: how raw data is read and split, and the bounds.
-      split: "train", "val", "test", or ALL_SPLITS.
+      inputs: the models, the clouds, and where to write.
+      config: the one that they were opened with; the bounds.
       with_bounds: hold the model against the config's bounds.
-      baseline: another model to hold it against; "" for none.
       console: where the numbers go.
 
     Returns:
       The verdict; without bounds it says nothing.
 
     Raises:
-      ServingError: a model cannot be used.
-      BadInput: the data cannot be used, or the models name different parts.
-      ConfigError: the output folder is not empty, or the config names parts that are not there.
+      BadInput: the data cannot be used.
+      ConfigError: the config names parts that are not there.
     """
     beam_options = beam_args(config.beam, "Evaluator")
-    folders = [exported_folder(Path(name).expanduser()) for name in (model, baseline) if name]
-    tables = [read_parts(folder / "assets" / PARTS_ASSET) for folder in folders]
-    _refuse_other_parts(folders, tables)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ConfigError(f"{output} is there already and not empty; give another --output.")
-    categories = tables[0]
-    settings = config.data.model_copy(
-        update={"category": categories[0].name if len(categories) == 1 else "all"}
-    )
-    clouds = _open(data, settings, split, categories, config)
+    folders, clouds, output = inputs.models, inputs.clouds, inputs.output
+    data, split, categories = clouds.source.name, clouds.split, clouds.categories
     work = output / "work"
     try:
         examples, count = stage_clouds(clouds, work / "examples")
@@ -147,19 +85,20 @@ def evaluate_model(
                 examples,
                 evaluation_config(bounds, places),
                 output,
-                (staged[1], str(folders[1])) if baseline else None,
+                (staged[1], str(folders[1])) if len(staged) == 2 else None,
                 beam_options,
             )
-        evaluation = str(output / "evaluation")
-        measured = metrics_by_slice(evaluation, CANDIDATE)
-        before = metrics_by_slice(evaluation, BASELINE).get(ALL_CLOUDS, {})
-        write_report(
-            str(output),
-            ReportSources(evaluation, str(folders[0]), f"{examples.uri}/Split-{SPLIT}"),
-            categories,
-            config=to_yaml(config) if with_bounds else "",
-            data=f"{data}, split {split}",
-        )
+            # TFMA reads its own files with what TensorFlow warns of.
+            evaluation = str(output / "evaluation")
+            measured = metrics_by_slice(evaluation, CANDIDATE)
+            before = metrics_by_slice(evaluation, BASELINE).get(ALL_CLOUDS, {})
+            write_report(
+                str(output),
+                ReportSources(evaluation, str(folders[0]), f"{examples.uri}/Split-{SPLIT}"),
+                categories,
+                config=to_yaml(config) if with_bounds else "",
+                data=f"{data}, split {split}",
+            )
     finally:
         for name in ("work", "tmp", "schema", "blessing"):
             shutil.rmtree(output / name, ignore_errors=True)
@@ -171,49 +110,7 @@ def evaluate_model(
     return verdict
 
 
-def _refuse_other_parts(folders: list[Path], tables: list[tuple[Category, ...]]) -> None:
-    parts = [{c.name: c.parts for c in table} for table in tables]
-    if len(parts) == 2 and parts[0] != parts[1]:
-        said = [", ".join(part_names(table)) for table in tables]
-        raise BadInput(
-            "other_parts",
-            f"the models name different parts and cannot be compared: {folders[0]} {said[0]}; "
-            f"{folders[1]} {said[1]}.",
-        )
-
-
-def _open(
-    data: str,
-    settings: DataSettings,
-    split: str,
-    categories: tuple[Category, ...],
-    config: PipelineConfig,
-) -> _Clouds:
-    """Opens the data; its parts must be the model's.
-
-    Raises:
-      BadInput: it cannot be read, or numbers other parts.
-    """
-    source = open_source(data, settings)
-    theirs = {category.name: category for category in source.categories}
-    for category in categories:
-        found = theirs.get(category.name)
-        if found is not None and found.parts != category.parts:
-            raise BadInput(
-                "other_parts",
-                f"{data} has {category.name} in the parts {', '.join(found.parts)}; the model was "
-                f"trained on {', '.join(category.parts)}. Its labels would mean something else.",
-            )
-    if not theirs.keys() & {category.name for category in categories}:
-        raise BadInput(
-            "other_category",
-            f"{data} holds {', '.join(theirs)}; the model knows "
-            f"{', '.join(category.name for category in categories)}.",
-        )
-    return _Clouds(source, split, categories, config)
-
-
-def _say_what_is_left_out(clouds: _Clouds, console: Console) -> None:
+def _say_what_is_left_out(clouds: Clouds, console: Console) -> None:
     for finding in clouds.source.findings:
         clouds.left_out.append(finding.sentence)
     for sentence in clouds.left_out[:5]:

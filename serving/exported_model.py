@@ -7,21 +7,37 @@ from pathlib import Path
 
 import numpy as np
 
+from schema.categories import Category
 from schema.record import CATEGORY
 from serving.padded_request import NUM_POINTS, SIGNATURE, answers_of, padded_inputs
+from serving.parts_table import PARTS_FILE, read_parts
 from serving.segmenter import Answer
 from serving.serving_error import ServingError, reason_in
 
 _GRAPH_FILE = "saved_model.pb"
 
 
-def exported_folder(path: Path) -> Path:
+def exported_folder(path: Path, version: int | None = None) -> Path:
     """The folder of a SavedModel: itself, its last numbered version, or a Trainer's Format-Serving.
+
+    Args:
+      path: the folder that was given.
+      version: which of the numbered versions in it; None: see above.
 
     Raises:
       ServingError: there is none.
     """
     inner = [found for found in path.iterdir() if found.name.isdecimal()] if path.is_dir() else []
+    if version is not None:
+        there = {int(f.name): f for f in inner if (f / _GRAPH_FILE).is_file()}
+        if version not in there:
+            found = ", ".join(map(str, sorted(there))) or "none"
+            raise ServingError(
+                f"{path} has no version {version}; found {found}. Give one of them, and the "
+                "folder that holds the numbered versions.",
+                lasting=True,
+            )
+        return there[version]
     newest = max(inner, key=lambda found: int(found.name), default=path)
     for folder in (path, newest, path / "Format-Serving"):
         if (folder / _GRAPH_FILE).is_file():
@@ -31,6 +47,22 @@ def exported_folder(path: Path) -> Path:
         "give the folder of a pushed or trained model.",
         lasting=True,
     )
+
+
+def exported_parts(folder: Path) -> tuple[Category, ...]:
+    """The parts that a SavedModel knows.
+
+    Raises:
+      ServingError: they are not in it, or cannot be read.
+    """
+    file = folder / "assets" / PARTS_FILE
+    if not file.exists():
+        raise ServingError(
+            f"{folder}: this model was not exported by this pipeline, it has no "
+            f"assets/{PARTS_FILE} that names its parts; give a model that this pipeline exported.",
+            lasting=True,
+        )
+    return read_parts(file)
 
 
 class ExportedModel:

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from pipeline import local_runner
 from pipeline.cluster_settings import PLATFORMS
 from preprocessing.command_line import PROGRAM
 from serving.batches import MOST_CLOUDS
 
+# What segment does not heed with --model.
+_FOR_A_SERVER = ("rest", "certificate", "name", "label", "parts", "timeout")
 # These keep what is finished, so that the same command can go on.
 _GOES_ON = ("convert", "download")
 
@@ -561,7 +564,12 @@ def _formats(
 @click.option(
     "--name", default="pointnet_parts", show_default=True, help="The server's name of the model."
 )
-@click.option("--version", type=_VERSION, help="The server's version; default: its choice.")
+@click.option(
+    "--version",
+    type=_VERSION,
+    help="Which version: of the server's, default its choice; of those in FOLDER, default the "
+    "last.",
+)
 @click.option("--label", default="", help="The server's label of a version, such as stable.")
 @click.option("--parts", default="", help="The parts.json of the server's model; else numbers.")
 @click.option("--category", default="", help="What the clouds are; for a model of several.")
@@ -665,23 +673,35 @@ def segment(
     """  # noqa: D301 - the \b is for click: it leaves the examples' lines as they are
     from pipeline.request_log import RequestLog
     from pipeline.segment import load_model, reach_server, segment_clouds
+    from serving.server_address import check_address
 
     if (model is None) == (server is None):
         raise click.UsageError("give either --model FOLDER or --server HOST:PORT.")
     if version is not None and label:
         raise click.UsageError("give either --version or --label.")
-    if model is not None and (certificate or label):
-        raise click.UsageError("--certificate and --label are for --server.")
+    source = click.get_current_context().get_parameter_source
+    if model is not None and any(
+        source(option) is ParameterSource.COMMANDLINE for option in _FOR_A_SERVER
+    ):
+        *all_but_last, last = (f"--{option}" for option in _FOR_A_SERVER)
+        raise click.UsageError(f"{', '.join(all_but_last)} and {last} are for --server.")
     if model is not None:
         click.echo("Loading TensorFlow and the model ...", err=True)
-        asked = load_model(model, category)
+        asked = load_model(model, category, version)
     else:
+        check_address(str(server), rest)
         from serving.grpc_client import GrpcClient
         from serving.rest_client import RestClient
 
         roots = None if certificate is None else Path(certificate).expanduser()
         client = (RestClient if rest else GrpcClient)(
-            str(server), name, version, timeout, label=label, certificate=roots
+            str(server),
+            name,
+            version,
+            timeout,
+            label=label,
+            certificate=roots,
+            tell=lambda line: click.echo(f"{PROGRAM}: {line}", err=True),
         )
         asked = reach_server(client, str(server), parts, category)
     log = None

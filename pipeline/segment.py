@@ -71,21 +71,22 @@ class Model:
         return SegmentedCloud(name, points, part, probability, category)
 
 
-def load_model(folder: str, category: str) -> Model:
+def load_model(folder: str, category: str, version: int | None = None) -> Model:
     """An exported model, loaded here.
 
     Args:
       folder: a SavedModel's, one of numbered versions, or a trained model's.
+      version: which of the numbered versions; None: the last.
       category: name of the clouds' category; "" for a model of a single one.
 
     Raises:
       BadInput: it cannot be loaded, or knows no such category.
     """
-    from serving.exported_model import ExportedModel, exported_folder
+    from serving.exported_model import ExportedModel, exported_folder, exported_parts
 
     try:
-        found = exported_folder(Path(folder).expanduser())
-        categories = read_parts(found / "assets" / "parts.json")
+        found = exported_folder(Path(folder).expanduser(), version)
+        categories = exported_parts(found)
         index, chosen = _choose(categories, category)
         segmenter = ExportedModel(found)
     except ServingError as error:

@@ -4,7 +4,11 @@ import csv
 import functools
 import json
 import os
+import shutil
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +24,7 @@ from tests.components.headless_browser import Browser, needs_browser
 from tests.model.test_signatures import MUG, ROCKET, cloud, make_network
 from tests.serving.loopback_server import LoopbackServer
 
+CHECKOUT = Path(__file__).parents[2]
 MESH = "OFF\n4 1 0\n0 0 0\n2 0 0\n2 2 0\n0 2 0\n4 0 1 2 3\n"
 
 
@@ -302,6 +307,67 @@ def test_a_category_that_is_missing_or_unknown_is_said(one, two):
     assert status == 2 and "knows Rocket, and not 'Sofa'" in said
 
 
+def test_a_numbered_version_of_a_model_is_chosen(one, two, folder):
+    os.mkdir("both")
+    os.symlink(one, "both/4")
+    os.symlink(two, "both/9")
+    np.save("a.npy", cloud(30))
+    status, said = segment("a.npy", "--model", "both", "--version", 4, "--format", "seg")
+    assert status == 0, said
+    np.testing.assert_array_equal(seg("segmented/a.seg"), parts_of(one, cloud(30)))
+    status, said = segment("a.npy", "--model", "both", "--version", 77)
+    assert status == 2 and "both has no version 77; found 4, 9. Give one of them" in said
+    status, said = segment("a.npy", "--model", one, "--version", 4)
+    assert status == 2 and "has no version 4; found none" in said
+
+
+def test_a_model_of_somebody_else_is_said(one):
+    shutil.copytree(one, "foreign/1")
+    os.remove("foreign/1/assets/parts.json")
+    np.save("a.npy", cloud(30))
+    status, said = segment("a.npy", "--model", "foreign")
+    assert status == 2 and "foreign/1: this model was not exported by this pipeline" in said
+
+
+@pytest.mark.parametrize("rest", [(), ("--rest",)], ids=["grpc", "rest"])
+def test_an_unknown_label_is_said_once_for_all_clouds(rest, server):
+    for name in ("a.npy", "b.npy"):
+        np.save(name, cloud(30))
+    address = server.rest_address if rest else server.grpc_address
+    options = ("--label", "stable", "--batch-clouds", 1)
+    status, said = segment("a.npy", "b.npy", "--server", address, *rest, *options)
+    assert status == 2
+    (line,) = said.splitlines()
+    assert line.startswith(f"pointnet-parts: {address} has no version with the label stable;")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("segment a.npy --server ADDRESS --parts none.json", "none.json: it should name"),
+        ("segment a.npy --server ADDRESS --certificate none.pem", "none.pem: it cannot be used"),
+        ("segment a.npy --model nowhere", "nowhere: no SavedModel"),
+        ("evaluate nowhere nowhere", "nowhere: no SavedModel"),
+        ("evaluate MODEL nowhere", "nowhere: no such file or directory"),
+        ("compare MODEL nowhere nowhere", "nowhere: no SavedModel"),
+    ],
+)
+def test_what_needs_no_tensorflow_is_said_before_its_import(arguments, words, one):
+    program = (
+        "import sys\nfrom pipeline.cli import main\n"
+        "try:\n    main()\nfinally:\n    print('tensorflow' in sys.modules)\n"
+    )
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        given = arguments.replace("ADDRESS", address).replace("MODEL", str(one)).split()
+        done = subprocess.run(
+            [sys.executable, "-c", program, *given], capture_output=True, text=True, cwd=CHECKOUT
+        )
+    assert (done.returncode, done.stdout.split()[-1]) == (2, "False"), done.stderr
+    assert words in done.stderr and "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("rest", [(), ("--rest",)], ids=["grpc", "rest"])
 def test_a_server_gives_the_exported_models_answers(rest, one, server, folder):
     for number in (30, 70):
@@ -355,8 +421,10 @@ def test_no_server_is_one_sentence(kind, rest, monkeypatch):
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         status, said = segment("a.npy", "b.npy", "--server", address, *rest)
     assert status == 2
-    (line,) = said.splitlines()
-    assert line.startswith(f"pointnet-parts: {address} is unavailable")
+    first, last = said.splitlines()
+    assert first.startswith(f"pointnet-parts: {address} is unavailable")
+    assert first.endswith("more times ...")
+    assert last.startswith(f"pointnet-parts: {address} is unavailable") and "start the" in last
     assert not os.path.exists("segmented")
 
 
@@ -383,7 +451,14 @@ def test_ctrl_c_is_130_and_leaves_whole_files(one, monkeypatch):
         (("--server", "x:1", "--parts", "none.json"), "none.json: it should name"),
         (("--server", "x:1", "--certificate", "none.pem"), "none.pem: it cannot be used"),
         (("--server", "x:1", "--version", 3, "--label", "stable"), "--version or --label"),
+        (("--server", "x"), "found the server 'x', expected HOST:PORT"),
+        (("--server", "x:1y", "--rest"), "found the server 'x:1y', expected HOST:PORT"),
         (("--model", "x", "--label", "stable"), "are for --server"),
+        (("--model", "x", "--certificate", "c.pem"), "are for --server"),
+        (("--model", "x", "--rest"), "are for --server"),
+        (("--model", "x", "--name", "pointnet_parts"), "are for --server"),
+        (("--model", "x", "--parts", "parts.json"), "are for --server"),
+        (("--model", "x", "--timeout", 60), "are for --server"),
     ],
 )
 def test_a_command_that_cannot_be_done_says_why(arguments, said):

@@ -48,6 +48,13 @@ _BEAM_NAMES = {
 # Beam's direct runner in this very process.
 _DIRECT = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
 
+# What Beam calls differently.
+_DATAFLOW_NAMES = {
+    "service_account": "service_account_email",
+    "max_workers": "max_num_workers",
+    "machine_type": "worker_machine_type",
+}
+
 # Options that only one runner reads. Beam gives no word where another one is given them.
 _PORTABLE = ("environment_type", "environment_config", "environment_option", "job_endpoint")
 OPTIONS_OF: dict[Runner, tuple[str, ...]] = {
@@ -187,6 +194,27 @@ class BeamSettings(Settings):
         description="Single components that run elsewhere or with other options, such as "
         f"Transform: {{runner: dataflow}}; {', '.join(BEAM_WORK)}.",
     )
+
+
+def with_dataflow_defaults(settings: BeamSettings, **values: str) -> BeamSettings:
+    """The settings with values put into `dataflow` where that says nothing.
+
+    Args:
+      settings: the section of the config; unchanged where nothing runs on Dataflow.
+      values: keys of DataflowSettings.
+    """
+    components = settings.components.values()
+    if "dataflow" not in {settings.runner, *(own.runner for own in components)}:
+        return settings
+    args = (*settings.args, *(arg for own in components for arg in own.args))
+    given = {_name(arg) for arg in args}
+    missing = {
+        key: value
+        for key, value in values.items()
+        if not getattr(settings.dataflow, key) and not {key, _DATAFLOW_NAMES.get(key)} & given
+    }
+    dataflow = settings.dataflow.model_copy(update=missing)
+    return settings.model_copy(update={"dataflow": dataflow})
 
 
 def beam_args(settings: BeamSettings, component: str = "") -> list[str]:
@@ -416,9 +444,12 @@ def _dataflow(section: DataflowSettings, given: set[str]) -> list[str]:
         if value:
             options.append(f"--{key}={value}")
         elif key not in given:
+            how = (
+                " Give what `make image PUSH=...` printed." if key == "sdk_container_image" else ""
+            )
             raise ConfigError(
                 f"beam.dataflow.{key} is not given, and dataflow needs it: "
-                f"{type(section).model_fields[key].description}"
+                f"{type(section).model_fields[key].description}{how}"
             )
     if section.temp_location and not section.temp_location.startswith("gs://"):
         raise ConfigError(
@@ -427,14 +458,9 @@ def _dataflow(section: DataflowSettings, given: set[str]) -> list[str]:
         )
     # The image holds Beam, at the version of this machine's lock.
     options.append("--sdk_location=container")
-    for value, option in (
-        (section.service_account, "service_account_email"),
-        (section.max_workers, "max_num_workers"),
-        (section.machine_type, "worker_machine_type"),
-        (section.subnetwork, "subnetwork"),
-    ):
-        if value:
-            options.append(f"--{option}={value}")
+    for key in ("service_account", "max_workers", "machine_type", "subnetwork"):
+        if value := getattr(section, key):
+            options.append(f"--{_DATAFLOW_NAMES.get(key, key)}={value}")
     if not section.public_addresses:
         options.append("--no_use_public_ips")
     return options

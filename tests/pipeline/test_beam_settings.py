@@ -8,7 +8,13 @@ import pytest
 from apache_beam.options import pipeline_options as beam_options
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 
-from pipeline.beam_settings import BEAM_WORK, CONVERSION, OPTIONS_OF, beam_args
+from pipeline.beam_settings import (
+    BEAM_WORK,
+    CONVERSION,
+    OPTIONS_OF,
+    beam_args,
+    with_dataflow_defaults,
+)
 from pipeline.config import ConfigError, load_config, parse_config
 from pipeline.graph import create_pipeline
 from tests.pipeline.test_graph import places
@@ -156,6 +162,29 @@ TRANSFORM = "{Transform: {runner: flink, args: [--parallelism=4]}}"
 MIXED = f"{{args: [--direct_num_workers=1], flink: {FLINK}, components: {TRANSFORM}}}"
 
 
+PLACE = {"project": "shapes", "region": "europe-west4", "service_account": "a@b"}
+
+
+def test_defaults_fill_what_dataflows_section_leaves_out():
+    text = "{components: {Transform: {runner: dataflow, args: [--region=us-east1]}}, dataflow: "
+    beam = settings(text + "{project: mine, temp_location: 'gs://c/t', sdk_container_image: i}}")
+    filled = with_dataflow_defaults(beam, **PLACE).dataflow
+    assert (filled.project, filled.region, filled.service_account) == ("mine", "", "a@b")
+
+
+def test_an_account_among_the_options_is_not_given_twice():
+    args = "[--service_account_email=me@b]"
+    beam = settings(f"{{runner: dataflow, args: {args}, dataflow: {{temp_location: 'gs://c/t'}}}}")
+    filled = with_dataflow_defaults(beam, **PLACE, sdk_container_image="i")
+    accounts = [arg for arg in beam_args(filled) if arg.startswith("--service_account_email")]
+    assert accounts == ["--service_account_email=me@b"]
+
+
+def test_where_nothing_runs_on_dataflow_it_is_given_nothing():
+    beam = settings("{runner: direct}")
+    assert with_dataflow_defaults(beam, **PLACE) == beam
+
+
 def test_a_single_component_elsewhere_gets_nothing_of_the_others():
     beam = settings(MIXED)
     transform = beam_args(beam, "Transform")
@@ -234,7 +263,7 @@ def test_the_graph_gives_each_component_its_own():
         ),
         (
             "{runner: dataflow, dataflow: {project: a, region: b, temp_location: 'gs://c'}}",
-            "beam.dataflow.sdk_container_image is not given",
+            "Give what `make image PUSH=...` printed.",
         ),
         (
             "{runner: dataflow, dataflow: {project: a, region: b, temp_location: /tmp, "

@@ -140,7 +140,10 @@ class Manifest:
                 )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BadInput(
-                "bad_manifest", f"is no manifest of a data set ({error!r:.80}).", file
+                "bad_manifest",
+                f"is no manifest of a data set ({_why(error)}). Give the {MANIFEST} that "
+                "conversion wrote.",
+                file,
             ) from None
         raise BadInput(
             "other_format",
@@ -201,3 +204,12 @@ class Manifest:
                 f"{count.unannotated / total:.1%})"
             )
         return lines
+
+
+def _why(error: Exception) -> str:
+    """Why a text is no manifest."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"no JSON: line {error.lineno}, column {error.colno}"
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    return f"{error!r:.80}"

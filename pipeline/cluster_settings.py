@@ -2,14 +2,69 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from preprocessing.settings import Settings
 
 # The clusters, as their sections of the config are called.
 PLATFORMS = ("vertex", "kubeflow")
-_BUCKET = r"^gs://[^/]+(/.*)?$"
 _ACCELERATOR = "Kind of accelerator; null: none."
+
+
+def _folder_in_a_bucket(value: str) -> str:
+    if re.fullmatch(r"gs://[^/]+(/.*)?", value):
+        return value
+    near = value.rpartition("://")[2].strip("/")
+    hint = "give gs://bucket/folder" if value.startswith("/") else f"did you mean gs://{near}?"
+    raise ValueError(f"found {value!r}, which is no folder in a bucket; {hint}")
+
+
+def _written_as(pattern: str, what: str) -> AfterValidator:
+    """Holds a value against how Google writes such names: a slip of the pen is found at once."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"found {value!r}; give {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+Folder = Annotated[str, AfterValidator(_folder_in_a_bucket)]
+ProjectId = Annotated[
+    str,
+    _written_as(
+        r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]",
+        "the project's id (`gcloud projects list` shows it), not its name or its number: small "
+        "letters, digits and hyphens",
+    ),
+]
+Region = Annotated[
+    str,
+    _written_as(
+        r"(africa|asia|australia|europe|me|northamerica|southamerica|us)-"
+        r"(north|south|east|west|central|northeast|northwest|southeast|southwest)[0-9]+",
+        "a region of Google Cloud, such as europe-west4",
+    ),
+]
+ServiceAccount = Annotated[
+    str,
+    _written_as(
+        r"[^@\s]+@[^@\s]+\.gserviceaccount\.com",
+        "the account's e-mail address, NAME@PROJECT.iam.gserviceaccount.com",
+    ),
+]
+MachineType = Annotated[
+    str,
+    _written_as(
+        r"[a-z0-9]+-(standard|(high|mega|ultra|hyper)(mem|cpu|gpu)|(edge|max)gpu)-[0-9]+g?"
+        r"(-[a-z0-9]+)*",
+        "a type of machine, such as n1-standard-16",
+    ),
+]
 
 
 class StepResources(Settings):
@@ -26,16 +81,13 @@ class StepResources(Settings):
 class ClusterSettings(Settings):
     """What every cluster needs to know; root and image are there or the section is not used."""
 
-    root: str | None = Field(
+    root: Folder | None = Field(
         None,
-        pattern=_BUCKET,
         description="Folder in a bucket, gs://bucket/folder: artifacts/, serving_model/ and the "
         "training state go below it.",
     )
-    data: str | None = Field(
-        None,
-        pattern=_BUCKET,
-        description="The converted data set, gs://...; null: data/ below the root.",
+    data: Folder | None = Field(
+        None, description="The converted data set, gs://...; null: data/ below the root."
     )
     image: str | None = Field(
         None, description="The image that `make image` built, as the cluster pulls it."
@@ -51,7 +103,7 @@ class ClusterSettings(Settings):
 class CustomJobSettings(Settings):
     """The machines of the Trainer's custom job."""
 
-    machine: str = Field("n1-standard-16", description="Type of machine.")
+    machine: MachineType = Field("n1-standard-16", description="Type of machine.")
     accelerator: str | None = Field("NVIDIA_TESLA_T4", description=_ACCELERATOR)
     accelerators: int = Field(
         1, ge=1, description="Accelerators of each machine; all of them share each batch."
@@ -77,7 +129,7 @@ class EndpointSettings(Settings):
         "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest",
         description="Vertex AI's prebuilt TensorFlow Serving container; another for GPUs.",
     )
-    machine: str = Field("n1-standard-4", description="Type of machine.")
+    machine: MachineType = Field("n1-standard-4", description="Type of machine.")
     accelerator: str | None = Field(None, description=_ACCELERATOR)
     accelerators: int = Field(1, ge=1, description="How many of them, where there is a kind.")
     least_replicas: int = Field(1, ge=1, description="Machines at least.")
@@ -87,9 +139,9 @@ class EndpointSettings(Settings):
 class VertexSettings(ClusterSettings):
     """Vertex AI Pipelines."""
 
-    project: str | None = Field(None, description="The Google Cloud project's id.")
-    region: str | None = Field(None, description="Where everything runs, such as europe-west4.")
-    service_account: str | None = Field(
+    project: ProjectId | None = Field(None, description="The Google Cloud project's id.")
+    region: Region | None = Field(None, description="Where everything runs, such as europe-west4.")
+    service_account: ServiceAccount | None = Field(
         None, description="Whom the steps run as; null: the project's default account."
     )
     network: str | None = Field(

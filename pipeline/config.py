@@ -151,7 +151,7 @@ def parse_config(text: str, source: str) -> PipelineConfig:
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"config {source} is not YAML: {_one_line(str(error))}") from error
+        raise ConfigError(f"config {source} is not YAML: {_what_and_where(error)}") from error
     if values is None:
         values = {}
     if not isinstance(values, dict):
@@ -191,6 +191,9 @@ def _describe(problem: Any) -> str:
         return message
     if problem["type"] == "value_error":
         return f"{where}: {message}"
+    if problem["type"] == "model_type":
+        keys = ", ".join(_keys_at(problem["loc"])[:3])
+        return f"{where}: found {problem['input']!r}; expected a section with keys ({keys}, ...)"
     return f"{where}: found {problem['input']!r}; {message[0].lower()}{message[1:]}"
 
 
@@ -206,8 +209,12 @@ def _keys_at(location: tuple[Any, ...]) -> list[str]:
     return sorted(getattr(section, "model_fields", {}))
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _what_and_where(error: yaml.YAMLError) -> str:
+    """In one line; PyYAML says also where the construct began, and shows the text."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', '')}"
 
 
 def to_yaml(config: PipelineConfig) -> str:

@@ -128,7 +128,28 @@ BOUND = "{part_iou_of: {engine: {minimun: 0.5}}}"
         ("tuning: {trials: 1}", "tuning: trials is 1, and the first trial is the config's own"),
         ("tuning: {trials: -2}", "tuning.trials: found -2; input should be greater than"),
         ("tuning: {trial: 5}", "unknown key tuning.trial; did you mean trials?"),
-        ("training: {epochs: 1", "is not YAML"),
+        ("training: {epochs: 1", "config mine.yaml is not YAML: line 1, column 21: expected ',' "),
+        ("name: a\ndata: ]", "config mine.yaml is not YAML: line 2, column 7: "),
+        ("name: a\x07", "is not YAML"),
+        (
+            "vertex: gs://foo",
+            "vertex: found 'gs://foo'; expected a section with keys (custom_job, ",
+        ),
+        (
+            "vertex: {root: a/b}",
+            "found 'a/b', which is no folder in a bucket; did you mean gs://a/b",
+        ),
+        ("kubeflow: {data: s3://a/b}", "kubeflow.data: found 's3://a/b', which is no folder in a"),
+        ("vertex: {root: /data}", "is no folder in a bucket; give gs://bucket/folder"),
+        ("vertex: {region: europe-wets4}", "vertex.region: found 'europe-wets4'; give a region of"),
+        ("vertex: {region: us-central1-a}", "vertex.region: found 'us-central1-a'"),
+        ("vertex: {project: My Project}", "vertex.project: found 'My Project'; give the project's"),
+        ("vertex: {service_account: parts}", "vertex.service_account: found 'parts'; give the acc"),
+        (
+            "vertex: {training: {machine: n1-standrad-16}}",
+            "machine: found 'n1-standrad-16'; give a",
+        ),
+        ("vertex: {endpoint: {machine: n1}}", "vertex.endpoint.machine: found 'n1'; give a type"),
         ("- training", "holds a list; expected keys and values"),
         ("just words", "holds a str; expected keys and values"),
     ],
@@ -140,6 +161,35 @@ def test_a_mistake_is_said_in_a_sentence(text, message):
     assert said.startswith("config mine.yaml")
     assert message in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("project", ["my-project-1", "example.com:my-project"]),
+        ("region", ["europe-west4", "us-central1", "northamerica-northeast2", "me-west1"]),
+        (
+            "service_account",
+            ["a@b.iam.gserviceaccount.com", "12-compute@developer.gserviceaccount.com"],
+        ),
+        ("root", ["gs://bucket", "gs://bucket/a/b"]),
+    ],
+)
+def test_what_google_writes_so_is_taken(key, values):
+    for value in values:
+        assert getattr(parse_config(f"vertex: {{{key}: '{value}'}}", "x").vertex, key) == value
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        *("e2-standard-4", "n1-highmem-8", "c2d-highcpu-112", "m1-ultramem-40", "m1-megamem-96"),
+        *("g2-standard-96", "a2-highgpu-1g", "a2-megagpu-16g", "a3-ultragpu-8g", "a3-edgegpu-8g"),
+        *("c3-standard-4-lssd", "m2-hypermem-416"),
+    ],
+)
+def test_a_machine_that_there_is_is_taken(machine):
+    parse_config(f"vertex: {{training: {{machine: {machine}}}}}", "x")
 
 
 def test_two_mistakes_are_both_said():

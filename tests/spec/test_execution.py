@@ -31,7 +31,7 @@ CLUSTERS = """
 infra_validation: probe
 notify: {command: [tee, gs://executed/told.json]}
 vertex:
-  project: p
+  project: shapes-1
   region: europe-west4
   root: gs://executed/vertex
   data: gs://elsewhere/data

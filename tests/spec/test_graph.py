@@ -233,7 +233,7 @@ def test_every_type_of_artifact_is_one_that_the_step_can_import(specs, platform)
 
 RESOURCES = """
 vertex:
-  project: p
+  project: shapes-1
   region: europe-west4
   root: gs://bucket/vertex
   image: image:1
@@ -273,13 +273,13 @@ def test_each_step_gets_the_resources_that_the_config_gives_it(with_resources):
 
 JOB = """
 vertex:
-  project: p
+  project: shapes-1
   region: europe-west4
   root: gs://bucket/vertex
   image: image:1
-  service_account: trainer@p.iam.gserviceaccount.com
+  service_account: trainer@shapes-1.iam.gserviceaccount.com
   tensorboard: projects/1/locations/europe-west4/tensorboards/2
-  training: {machine: a2-highgpu-2g, accelerator: NVIDIA_TESLA_A100, accelerators: 2, workers: 3,
+  training: {machine: a2-highgpu-2g, accelerator: NVIDIA_TESLA_A100, accelerators: 2, workers: 4,
              spot: true, most_hours: 12}
 """
 
@@ -291,7 +291,7 @@ def custom_job(spec):
     job = dict(config["ai_platform_training_args"])
     assert config["ai_platform_enable_vertex"] is True
     assert config["ai_platform_vertex_region"] == "europe-west4"
-    assert job.pop("project") == "p"
+    assert job.pop("project") == "shapes-1"
     return aiplatform_v1.CustomJob(job)
 
 
@@ -302,13 +302,13 @@ def test_the_trainers_custom_job_is_one_that_vertex_knows(tmp_path):
     assert "google_cloud_ai_platform.trainer" in " ".join(spec.container("Trainer").args)
     job = custom_job(spec).job_spec
     chief, workers = job.worker_pool_specs
-    assert (chief.replica_count, workers.replica_count) == (1, 2)
+    assert (chief.replica_count, workers.replica_count) == (1, 3)
     for pool in (chief, workers):
         assert pool.container_spec.image_uri == "image:1"
         assert pool.machine_spec.machine_type == "a2-highgpu-2g"
         gpu = aiplatform_v1.AcceleratorType.NVIDIA_TESLA_A100
         assert (pool.machine_spec.accelerator_type, pool.machine_spec.accelerator_count) == (gpu, 2)
-    assert job.service_account == "trainer@p.iam.gserviceaccount.com"
+    assert job.service_account == "trainer@shapes-1.iam.gserviceaccount.com"
     assert job.tensorboard.endswith("tensorboards/2")
     assert job.scheduling.timeout.total_seconds() == 12 * 3600
     assert job.scheduling.strategy == aiplatform_v1.types.Scheduling.Strategy.SPOT

@@ -42,8 +42,9 @@ from model.signatures import EVALUATE_SIGNATURE
 from pipeline.beam_settings import BeamSettings, beam_args
 from pipeline.config import ConfigError, PipelineConfig, to_yaml
 from pipeline.fingerprint import code_fingerprint
-from pipeline.platforms import DATA_ROOT, EVAL_CONFIG, THIS_MACHINE, TRAIN_ARGS, Platform
+from pipeline.platforms import THIS_MACHINE, Platform
 from pipeline.previous_statistics import PreviousStatisticsStrategy
+from pipeline.runtime_parameters import DATA_ROOT, EVAL_CONFIG, TRAIN_ARGS
 from schema.categories import Category, part_names
 from schema.record import CATEGORY, SPLITS, UNLABELLED
 from serving.model_config import IMAGE_TAG

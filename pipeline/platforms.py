@@ -23,7 +23,7 @@ class Platform:
       statistics_strategy: how a Resolver finds the last run's statistics; None where the platform
         has no Resolver: no drift is looked for then.
       runtime_parameters: whether the data's folder, the training's steps and the evaluation's
-        bounds are parameters that each run may set (RUNTIME_PARAMETERS).
+        bounds are parameters that each run may set (runtime_parameters.py).
       trainer: TFX's Trainer, or the platform's kind of it.
       trainer_config: what that one wants in its `custom_config` besides.
       endpoint: `custom_config` of a Pusher to an online endpoint of the platform; None: there is
@@ -45,6 +45,3 @@ class Platform:
 
 
 THIS_MACHINE = Platform()
-# Their names in a compiled pipeline.
-DATA_ROOT, TRAIN_ARGS, EVAL_CONFIG = "data_root", "train_args", "eval_config"
-RUNTIME_PARAMETERS = (DATA_ROOT, TRAIN_ARGS, EVAL_CONFIG)

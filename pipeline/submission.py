@@ -6,13 +6,16 @@ The platforms' own clients do it: google-cloud-aiplatform's PipelineJob, and kfp
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.config import ConfigError, PipelineConfig
-from pipeline.platforms import DATA_ROOT, TRAIN_ARGS
+from pipeline.runtime_parameters import DATA_ROOT, TRAIN_ARGS
 from pipeline.submission_error import SubmissionError
 
 # Longer than any run: both clients want a bound to wait for.
@@ -59,6 +62,19 @@ def run_parameters(data: str, steps: int | None) -> dict[str, str]:
     return values
 
 
+def check_credentials(config: PipelineConfig, platform: str) -> None:
+    """Says that there are none to submit with, before anything is compiled.
+
+    Raises:
+      SubmissionError: there are none, and how to get them.
+    """
+    import google.auth
+
+    if platform == "vertex":
+        with _vertex_errors(_who(config)):
+            google.auth.default()
+
+
 def submit_to_vertex(run: Submission, say: Callable[[str], None]) -> None:
     """Runs a compiled pipeline, vertex.json, on Vertex AI; `say` takes lines for a person.
 
@@ -68,7 +84,10 @@ def submit_to_vertex(run: Submission, say: Callable[[str], None]) -> None:
     from google.cloud import aiplatform
 
     vertex = run.config.vertex
-    with _vertex_errors(f"Vertex AI ({vertex.project}, {vertex.region})"):
+    with _vertex_errors(_who(run.config)):
+        _check_bucket(run.config)
+        if run.schedule:
+            _check_no_vertex_schedule(run.config)
         job = aiplatform.PipelineJob(
             display_name=run.config.pipeline_name,
             template_path=str(run.spec),
@@ -85,6 +104,9 @@ def submit_to_vertex(run: Submission, say: Callable[[str], None]) -> None:
                 network=vertex.network,
             )
             say(f"scheduled ({run.schedule}): {made.resource_name}")
+            if vertex.experiment:
+                # What enters a run in an experiment is the client, not the service.
+                say(f"vertex.experiment: a schedule's runs are not entered in {vertex.experiment}")
             return
         job.submit(
             service_account=vertex.service_account,
@@ -99,6 +121,50 @@ def submit_to_vertex(run: Submission, say: Callable[[str], None]) -> None:
         if run.wait:
             job.wait()
             say("the run has succeeded")
+
+
+def _who(config: PipelineConfig) -> str:
+    return f"Vertex AI ({config.vertex.project}, {config.vertex.region})"
+
+
+def _check_bucket(config: PipelineConfig) -> None:
+    """Raises where the root's bucket is not there: Google's client would make it, anywhere."""
+    from google.api_core.exceptions import Forbidden
+    from google.cloud import aiplatform
+    from google.cloud.storage import Client
+
+    vertex = config.vertex
+    name = str(vertex.root).removeprefix("gs://").partition("/")[0]
+    client = Client(
+        project=vertex.project, credentials=aiplatform.initializer.global_config.credentials
+    )
+    try:
+        there = client.bucket(name).exists()
+    except Forbidden:  # To look needs a permission of its own, which writing does not.
+        return
+    if not there:
+        raise SubmissionError(
+            f"there is no bucket {name}, which vertex.root ({vertex.root}) names; correct it, or "
+            f"make the bucket: gcloud storage buckets create gs://{name} --project "
+            f"{vertex.project} --location {vertex.region}"
+        )
+
+
+def _check_no_vertex_schedule(config: PipelineConfig) -> None:
+    from google.cloud import aiplatform
+
+    vertex, name = config.vertex, config.pipeline_name
+    listed = aiplatform.PipelineJobSchedule.list(
+        filter=f'display_name="{name}"', project=vertex.project, location=vertex.region
+    )
+    for one in listed:
+        found = one.gca_resource
+        if found.state.name != "COMPLETED":
+            raise SubmissionError(
+                f"a schedule {name} ({found.cron}) is there already, {found.name}; delete it first "
+                "(in the console, or PipelineJobSchedule.get(...).delete() of "
+                "google.cloud.aiplatform), or give the config another name"
+            )
 
 
 @contextmanager
@@ -126,15 +192,17 @@ def submit_to_kubeflow(run: Submission, say: Callable[[str], None]) -> None:
     """
     import kfp
 
+    # It warns of each try; what came of the last one is in the error.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     kubeflow = run.config.kubeflow
-    where = kubeflow.host or "the cluster of kubectl's context"
-    with _kubeflow_errors(f"Kubeflow Pipelines at {where}"):
+    with _kubeflow_errors(kubeflow.host):
         client = kfp.Client(
             host=kubeflow.host,
             **({"namespace": kubeflow.namespace} if kubeflow.namespace else {}),
         )
         if run.schedule:
             experiment = client.create_experiment(kubeflow.experiment, namespace=kubeflow.namespace)
+            _check_no_kubeflow_schedule(client, experiment.experiment_id, run.config.pipeline_name)
             made = client.create_recurring_run(
                 experiment_id=experiment.experiment_id,
                 job_name=run.config.pipeline_name,
@@ -161,21 +229,47 @@ def submit_to_kubeflow(run: Submission, say: Callable[[str], None]) -> None:
             say("the run has succeeded")
 
 
+def _check_no_kubeflow_schedule(client: Any, experiment: str, name: str) -> None:
+    page = ""
+    while True:
+        answer = client.list_recurring_runs(page, page_size=100, experiment_id=experiment)
+        for found in answer.recurring_runs or ():
+            if found.display_name == name:
+                raise SubmissionError(
+                    f"a recurring run {name} is there already, {found.recurring_run_id}; delete it "
+                    f"first (kfp recurring-run delete {found.recurring_run_id}), or give the "
+                    "config another name"
+                )
+        page = answer.next_page_token or ""
+        if not page:
+            return
+
+
 @contextmanager
-def _kubeflow_errors(who: str) -> Iterator[None]:
+def _kubeflow_errors(host: str | None) -> Iterator[None]:
     """Turns what Kubeflow's client raises into a sentence."""
     from kfp_server_api.exceptions import OpenApiException
     from urllib3.exceptions import HTTPError
 
+    where = host or "the cluster of kubectl's context"
+    who = f"Kubeflow Pipelines at {where}"
     try:
         yield
     except HTTPError as error:
+        first = "see whether kubeflow.host is right" if host else "give kubeflow.host"
         raise SubmissionError(
-            f"{who} cannot be reached ({_first_line(error)}); give kubeflow.host, or forward the "
-            "port: kubectl port-forward -n kubeflow svc/ml-pipeline 8888:8888"
+            f"{who} cannot be reached ({_innermost(error)}); {first}, or forward the port: kubectl "
+            "port-forward -n kubeflow svc/ml-pipeline 8888:8888"
         ) from None
     except (OpenApiException, RuntimeError, ValueError, OSError) as error:
         raise SubmissionError(f"{who}: {_first_line(error)}") from None
+
+
+def _innermost(error: Exception) -> str:
+    """What the operating system said, out of the exceptions around it: "connection refused"."""
+    text = _first_line(getattr(error, "reason", None) or error)
+    found = re.search(r"\[Errno -?\d+\] ([^'\")]+)", text)
+    return found[1].lower() if found else text
 
 
 def _first_line(error: Exception) -> str:

@@ -7,10 +7,14 @@ client only the calls that would leave the machine are replaced.
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from google.api_core.exceptions import Forbidden
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import aiplatform
+from google.cloud.aiplatform_v1 import Schedule
+from google.cloud.storage import Bucket
 
 from pipeline.cli import main
 from pipeline.config import ConfigError, load_config, parse_config, to_yaml
@@ -22,8 +26,10 @@ from pipeline.submission import (
     submit_to_kubeflow,
     submit_to_vertex,
 )
+from pipeline.submission_checks import check_submission
 
 EXAMPLE = load_config("cluster_example")
+MINE = parse_config(to_yaml(EXAMPLE).replace("example-", "shapes-"), "mine")
 CHANGES = run_parameters("gs://bucket/other/", 500)
 
 
@@ -41,12 +47,63 @@ def test_the_parameters_of_a_run():
         run_parameters("here", None)
 
 
+@pytest.mark.parametrize(
+    ("platform", "schedule"),
+    [
+        ("vertex", "0 3 * * 1"),
+        ("vertex", "TZ=Europe/Berlin 0 3 * * MON-FRI"),
+        ("vertex", "*/5 0,12 1 * *"),
+        ("kubeflow", "0 0 3 * * 1"),
+        ("kubeflow", "@daily"),
+    ],
+)
+def test_a_schedule_of_the_platforms_own_form_passes(platform, schedule):
+    check_submission(MINE, platform, schedule, False)
+
+
+@pytest.mark.parametrize(
+    ("platform", "schedule", "words"),
+    [
+        ("vertex", "every monday", "vertex takes a cron expression of 5 fields, such as '0 3"),
+        ("vertex", "0 0 3 * * 1", "vertex takes a cron expression of 5 fields"),
+        ("vertex", "0 3 * * !", "vertex takes a cron expression of 5 fields"),
+        ("kubeflow", "0 3 * * 1", r"kubeflow takes .* of 6 fields \(seconds come first\), such as"),
+    ],
+)
+def test_a_schedule_that_is_none_is_refused(platform, schedule, words):
+    with pytest.raises(ConfigError, match=words):
+        check_submission(MINE, platform, schedule, False)
+
+
+def test_a_schedule_is_not_waited_for():
+    with pytest.raises(ConfigError, match="--wait waits for a run that starts now"):
+        check_submission(MINE, "vertex", "0 3 * * 1", True)
+
+
+def test_the_examples_made_up_names_are_refused():
+    with pytest.raises(ConfigError, match=r"vertex.root is gs://example-bucket.*put your own in"):
+        check_submission(EXAMPLE, "vertex", "", False)
+    with pytest.raises(ConfigError, match=r"kubeflow.root is gs://example-bucket"):
+        check_submission(EXAMPLE, "kubeflow", "", False)
+    own = to_yaml(EXAMPLE).replace("example-", "our-example-")
+    check_submission(parse_config(own, "own"), "vertex", "", False)
+
+
 class KubeflowApi(BaseHTTPRequestHandler):
     """What Kubeflow Pipelines answers to a client that starts a run."""
 
     def do_GET(self):
         if self.path.startswith("/apis/v2beta1/experiments"):
             self.answer({"experiments": [{"experiment_id": "e1", "display_name": "x"}]})
+        elif self.path.startswith("/apis/v2beta1/recurringruns"):
+            page = int(parse_qs(urlsplit(self.path).query).get("page_token", ["0"])[0])
+            last = page + 1 >= len(self.server.scheduled)
+            self.answer(
+                {
+                    "recurringRuns": self.server.scheduled[page : page + 1],
+                    "next_page_token": "" if last else str(page + 1),
+                }
+            )
         elif self.path.startswith("/apis/v2beta1/runs/"):
             self.answer({"run_id": "r1", "state": self.server.state})
         else:
@@ -78,18 +135,18 @@ def api(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))  # the client keeps a file there
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     server = ThreadingHTTPServer(("127.0.0.1", 0), KubeflowApi)
-    server.posted, server.refused, server.state = [], False, "SUCCEEDED"
+    server.posted, server.scheduled, server.refused, server.state = [], [], False, "SUCCEEDED"
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
 
 
-def at(api):
-    """The example, with that API's address."""
+def at(api, config=EXAMPLE):
+    """The config, with that API's address."""
     host = f"http://127.0.0.1:{api.server_port}"
-    kubeflow = EXAMPLE.kubeflow.model_copy(update={"host": host})
-    return EXAMPLE.model_copy(update={"kubeflow": kubeflow})
+    kubeflow = config.kubeflow.model_copy(update={"host": host})
+    return config.model_copy(update={"kubeflow": kubeflow})
 
 
 def test_kubeflow_is_given_the_spec_and_the_parameters_and_waited_for(api, specs):
@@ -116,6 +173,16 @@ def test_kubeflow_runs_it_by_a_schedule(api, specs):
     assert run["runtime_config"]["parameters"] == CHANGES
 
 
+def test_kubeflow_is_given_no_second_schedule_of_the_same_name(api, specs):
+    api.scheduled = [
+        {"recurring_run_id": "s0", "display_name": "another"},
+        {"recurring_run_id": "s1", "display_name": "pointnet-parts"},
+    ]
+    with pytest.raises(SubmissionError, match=r"a recurring run pointnet-parts .* s1; delete it"):
+        submit_to_kubeflow(Submission(at(api), specs["kubeflow"], {}, "0 0 3 * * 1"), print)
+    assert not [path for path, _ in api.posted if path.endswith("/recurringruns")]
+
+
 def test_a_failed_run_and_a_refusal_are_said(api, specs):
     api.state = "FAILED"
     with pytest.raises(SubmissionError, match="the run r1 ended as FAILED"):
@@ -125,18 +192,23 @@ def test_a_failed_run_and_a_refusal_are_said(api, specs):
         submit_to_kubeflow(Submission(at(api), specs["kubeflow"], {}, "", False), print)
 
 
-def test_no_kubeflow_there_is_said(specs, monkeypatch, tmp_path):
+def test_no_kubeflow_there_is_said(specs, monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     kubeflow = EXAMPLE.kubeflow.model_copy(update={"host": "http://127.0.0.1:9"})
     config = EXAMPLE.model_copy(update={"kubeflow": kubeflow})
-    with pytest.raises(SubmissionError, match=r"127.0.0.1:9 cannot be reached .*port-forward"):
+    with pytest.raises(
+        SubmissionError,
+        match=r"127.0.0.1:9 cannot be reached \(connection refused\); see whether kubeflow.host is "
+        r"right, .*port-forward",
+    ):
         submit_to_kubeflow(Submission(config, specs["kubeflow"], {}, "", False), print)
+    assert not [record for record in caplog.records if record.name.startswith("urllib3")]
 
 
 @pytest.fixture
 def vertex_calls(monkeypatch):
-    """What would have been asked of Vertex AI."""
+    """What would have been asked of Vertex AI, which has the bucket and no schedule."""
     calls = []
 
     def record(name, answer=None):
@@ -147,14 +219,14 @@ def vertex_calls(monkeypatch):
 
         return call
 
-    class Schedule:
+    class Made:
         resource_name = "projects/p/locations/l/schedules/s"
 
+    monkeypatch.setattr(Bucket, "exists", lambda self: True)
+    monkeypatch.setattr(aiplatform.PipelineJobSchedule, "list", lambda **_: [])
     monkeypatch.setattr(aiplatform.PipelineJob, "submit", record("submit"))
     monkeypatch.setattr(aiplatform.PipelineJob, "wait", record("wait"))
-    monkeypatch.setattr(
-        aiplatform.PipelineJob, "create_schedule", record("create_schedule", Schedule)
-    )
+    monkeypatch.setattr(aiplatform.PipelineJob, "create_schedule", record("create_schedule", Made))
     aiplatform.init(credentials=AnonymousCredentials())
     yield calls
     aiplatform.initializer.global_config.__init__()
@@ -182,6 +254,70 @@ def test_vertex_runs_it_by_a_schedule(vertex_calls, specs):
     assert said == ["scheduled (0 3 * * 1): projects/p/locations/l/schedules/s"]
 
 
+def test_a_schedule_on_vertex_says_that_no_experiment_knows_its_runs(vertex_calls, specs):
+    vertex = EXAMPLE.vertex.model_copy(update={"experiment": "shapes"})
+    config = EXAMPLE.model_copy(update={"vertex": vertex})
+    said = []
+    submit_to_vertex(Submission(config, specs["vertex"], {}, "0 3 * * 1"), said.append)
+    assert said[1:] == ["vertex.experiment: a schedule's runs are not entered in shapes"]
+
+
+@pytest.mark.parametrize(("state", "made"), [("ACTIVE", 0), ("PAUSED", 0), ("COMPLETED", 1)])
+def test_vertex_is_given_no_second_schedule_of_the_same_name(
+    state, made, vertex_calls, specs, monkeypatch
+):
+    class Listed:
+        gca_resource = Schedule(name="schedules/7", cron="0 4 * * 1", state=state)
+
+    asked = []
+
+    def listed(**words):
+        asked.append(words)
+        return [Listed]
+
+    monkeypatch.setattr(aiplatform.PipelineJobSchedule, "list", listed)
+    run = Submission(EXAMPLE, specs["vertex"], {}, "0 3 * * 1")
+    if made:
+        submit_to_vertex(run, print)
+    else:
+        with pytest.raises(
+            SubmissionError,
+            match=r"a schedule pointnet-parts \(0 4 \* \* 1\) is there already, schedules/7",
+        ):
+            submit_to_vertex(run, print)
+    assert len(vertex_calls) == made
+    assert asked == [
+        {
+            "filter": 'display_name="pointnet-parts"',
+            "project": "example-project",
+            "location": "europe-west4",
+        }
+    ]
+
+
+def test_a_bucket_that_is_not_there_is_not_made(vertex_calls, specs, monkeypatch):
+    looked_for = []
+
+    def exists(self):
+        looked_for.append(self.name)
+        return False
+
+    monkeypatch.setattr(Bucket, "exists", exists)
+    with pytest.raises(SubmissionError, match=r"there is no bucket example-bucket, which vertex.r"):
+        submit_to_vertex(Submission(EXAMPLE, specs["vertex"], {}), print)
+    assert looked_for == ["example-bucket"]
+    assert not vertex_calls
+
+
+def test_a_bucket_that_one_may_write_and_not_look_for_is_taken(vertex_calls, specs, monkeypatch):
+    def exists(self):
+        raise Forbidden("no storage.buckets.get")
+
+    monkeypatch.setattr(Bucket, "exists", exists)
+    submit_to_vertex(Submission(EXAMPLE, specs["vertex"], {}), print)
+    assert [name for name, *_ in vertex_calls] == ["submit"]
+
+
 def test_a_run_that_fails_on_vertex_is_said(vertex_calls, specs, monkeypatch):
     def wait(self):
         raise RuntimeError("Job failed with:\ncode: 9\nmessage: The Trainer failed")
@@ -205,8 +341,8 @@ def test_the_command_ends_in_a_sentence(tmp_path, api):
 
     api.refused = True
     file = tmp_path / "mine.yaml"
-    file.write_text(to_yaml(at(api)))
-    assert parse_config(file.read_text(), "mine") == at(api)
+    file.write_text(to_yaml(at(api, MINE)))
+    assert parse_config(file.read_text(), "mine") == at(api, MINE)
     output = str(tmp_path / "specs")
     done = CliRunner().invoke(
         main, ["submit", "kubeflow", "--config", str(file), "--output", output]

@@ -100,7 +100,9 @@ class NotifySettings(Settings):
         "the variable is not set: for clusters.",
     )
     command: tuple[str, ...] = Field(
-        (), description="A program and its arguments; it reads the message on standard input."
+        (),
+        description="A program and its arguments; it reads the message on standard input. "
+        "On a cluster it must be in the image.",
     )
     attempts: int = Field(4, ge=1, description="How often the webhook is tried.")
     timeout_seconds: float = Field(

@@ -11,10 +11,13 @@ local_runner.py  runs the graph on this machine; `make run` and `tfx run` both c
 platforms.py     what the graph needs to know of the platform that runs it
 vertex_runner.py, kubeflow_runner.py  compile the graph for Vertex AI and for Kubeflow Pipelines;
                  compilation.py holds what both share, cluster_settings.py what can be set
+vertex_checks.py, kubeflow_checks.py  what is wrong with a config for them, said before TensorFlow
+                 is loaded; cluster_checks.py holds what both share
+runtime_parameters.py  what a run of a compiled pipeline may set
 cluster_step.py  the command that a cluster starts in our image for each step
 specs.py         compiles for every cluster that a config names: `compile`
 submission.py    hands a compiled pipeline to a cluster: `submit`; what it raises stands in
-                 submission_error.py
+                 submission_error.py, what is refused before in submission_checks.py
 beam_settings.py where Beam's work runs; beam_workers.py asks those machines first
 predictions.py   copies the parts of unlabelled clouds to where a person looks
 baseline.py      which blessed model a new one is measured against

@@ -386,14 +386,18 @@ def compile_command(config: str, manifest: str, platforms: tuple[str, ...], outp
     """
     import os
 
+    from pipeline.cluster_checks import assumptions
     from pipeline.config import load_config
     from pipeline.logs import logs_to_file
+    from pipeline.specs import check_specs, compile_specs
 
     settings = load_config(config)
+    with logs_to_file(Path(os.devnull)):
+        check_specs(settings, manifest, platforms)
+    for line in assumptions(settings, manifest):
+        click.echo(line, err=True)
     click.echo("Loading TensorFlow and TFX ...", err=True)
     with logs_to_file(Path(os.devnull)):
-        from pipeline.specs import compile_specs
-
         for file in compile_specs(settings, manifest, platforms, Path(output)):
             click.echo(file)
 
@@ -434,16 +438,23 @@ def submit(
     """  # noqa: D301 - the \b is for click: it leaves the examples' lines as they are
     import os
 
+    from pipeline.cluster_checks import assumptions
     from pipeline.config import load_config
     from pipeline.logs import logs_to_file
-    from pipeline.submission import SUBMITTERS, Submission, run_parameters
+    from pipeline.specs import check_specs, compile_specs
+    from pipeline.submission import SUBMITTERS, Submission, check_credentials, run_parameters
+    from pipeline.submission_checks import check_submission
 
     settings = load_config(config)
     parameters = run_parameters(data, steps)
+    check_submission(settings, platform, schedule, wait)
+    with logs_to_file(Path(os.devnull)):
+        check_specs(settings, manifest, [platform])
+        check_credentials(settings, platform)
+    for line in assumptions(settings, manifest):
+        click.echo(line, err=True)
     click.echo("Loading TensorFlow and TFX ...", err=True)
     with logs_to_file(Path(os.devnull)):
-        from pipeline.specs import compile_specs
-
         (spec,) = compile_specs(settings, manifest, [platform], Path(output))
     click.echo(spec)
     SUBMITTERS[platform](Submission(settings, spec, parameters, schedule, wait), click.echo)

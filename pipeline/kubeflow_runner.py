@@ -7,7 +7,6 @@ is no drift against the last run either.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,48 +15,28 @@ from tfx import v1 as tfx
 
 from components.production_model.component import ProductionModel
 from pipeline.cluster_step import COMMAND
-from pipeline.compilation import NEEDED_BY_ALL, build, check_cluster, complete_resources, defaults
-from pipeline.config import ConfigError, PipelineConfig
+from pipeline.compilation import build, complete_resources, defaults
+from pipeline.config import PipelineConfig
 from pipeline.graph import Places
+from pipeline.kubeflow_checks import SECTION
 from pipeline.platforms import Platform
 
-SECTION = "kubeflow"
 SPEC_FILE = "kubeflow.yaml"
 PLATFORM = Platform(baseline_strategy=None, statistics_strategy=None, runtime_parameters=True)
-# A resource's name as Kubernetes has it, such as nvidia.com/gpu.
-_RESOURCE = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
-
-
-def check(config: PipelineConfig) -> None:
-    """Looks whether a config can be compiled for Kubeflow.
-
-    Raises:
-      ConfigError: what is missing or cannot work, in a sentence.
-    """
-    check_cluster(config, SECTION, NEEDED_BY_ALL)
-
-
-def check_accelerator(key: str, kind: str) -> None:
-    """Raises a ConfigError where that is no name of a Kubernetes resource."""
-    if not _RESOURCE.fullmatch(kind):
-        raise ConfigError(
-            f"{key}: found {kind!r}; give the resource's name in Kubernetes, such as "
-            "nvidia.com/gpu or amd.com/gpu"
-        )
 
 
 def compile_pipeline(config: PipelineConfig, places: Places, file: Path) -> None:
     """Writes the pipeline spec that Kubeflow Pipelines 2 runs, schema version 2.1.0.
 
     Args:
-      config: one that `check` lets pass.
+      config: one that `kubeflow_checks.check` lets pass.
       places: see `cluster_places`.
       file: what to write; ends in .yaml.
 
     Raises:
-      ConfigError: an accelerator or a step that is not there.
+      ConfigError: resources for a step that is not there.
     """
-    pipeline = build(config, places, PLATFORM, SECTION, check_accelerator)
+    pipeline = build(config, places, PLATFORM, SECTION)
     runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
         config=tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(
             default_image=config.kubeflow.image,

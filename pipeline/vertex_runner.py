@@ -23,65 +23,18 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
 
+from pipeline.cluster_checks import read_manifest
 from pipeline.cluster_settings import VertexSettings
 from pipeline.cluster_step import COMMAND
-from pipeline.compilation import (
-    NEEDED_BY_ALL,
-    build,
-    check_cluster,
-    cluster_places,
-    complete_resources,
-    defaults,
-    read_manifest,
-)
+from pipeline.compilation import build, cluster_places, complete_resources, defaults
 from pipeline.config import ConfigError, PipelineConfig, load_config
 from pipeline.graph import Places
 from pipeline.platforms import Platform
+from pipeline.vertex_checks import SECTION, check, with_dataflow_of_vertex
 from preprocessing.findings import BadInput
 
-SECTION = "vertex"
 SPEC_FILE = "vertex.json"
-_NEEDED = {
-    "project": "give the id of the Google Cloud project",
-    "region": "give the region where everything runs, such as europe-west4",
-    **NEEDED_BY_ALL,
-}
 _google = tfx.extensions.google_cloud_ai_platform
-
-
-def check(config: PipelineConfig) -> None:
-    """Looks whether a config can be compiled for Vertex AI.
-
-    Raises:
-      ConfigError: what is missing or cannot work, in a sentence.
-    """
-    check_cluster(config, SECTION, _NEEDED)
-    vertex = config.vertex
-    if vertex.tensorboard and not vertex.service_account:
-        raise ConfigError(
-            "vertex.tensorboard is set and vertex.service_account is not: Vertex AI asks for both; "
-            "give an account that may write to the TensorBoard"
-        )
-    if vertex.endpoint.least_replicas > vertex.endpoint.most_replicas:
-        raise ConfigError(
-            f"vertex.endpoint.least_replicas is {vertex.endpoint.least_replicas}, above "
-            f"most_replicas, {vertex.endpoint.most_replicas}"
-        )
-    for key, kind in (
-        ("training", vertex.training.accelerator if vertex.custom_job else None),
-        ("endpoint", vertex.endpoint.accelerator if vertex.endpoint.name else None),
-    ):
-        if kind:
-            check_accelerator(f"{SECTION}.{key}.accelerator", kind)
-
-
-def check_accelerator(key: str, kind: str) -> None:
-    """Raises a ConfigError where Vertex AI has no GPU of that name."""
-    from google.cloud.aiplatform_v1 import AcceleratorType
-
-    known = [name for name in AcceleratorType.__members__ if name.startswith("NVIDIA_")]
-    if kind not in known:
-        raise ConfigError(f"{key}: found {kind!r}; Vertex AI's GPUs are {', '.join(known)}")
 
 
 def platform(config: PipelineConfig) -> Platform:
@@ -171,9 +124,10 @@ def compile_pipeline(config: PipelineConfig, places: Places, file: Path) -> None
       file: what to write; ends in .json.
 
     Raises:
-      ConfigError: an accelerator or a step that is not there.
+      ConfigError: resources for a step that is not there.
     """
-    pipeline = build(config, places, platform(config), SECTION, check_accelerator)
+    config = with_dataflow_of_vertex(config)
+    pipeline = build(config, places, platform(config), SECTION)
     runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
         config=tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(
             display_name=config.pipeline_name,

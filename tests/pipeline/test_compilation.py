@@ -10,7 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from pipeline import kubeflow_runner, vertex_runner
+from pipeline import kubeflow_checks, vertex_checks, vertex_runner
 from pipeline.cli import main
 from pipeline.compilation import IMAGE_FOLDER, cluster_places
 from pipeline.config import ConfigError, load_config, parse_config, to_yaml
@@ -134,7 +134,7 @@ def test_vertexs_trainer_is_a_custom_job(vertex, tmp_path):
             "vertex",
             tensorboard="projects/1/locations/europe-west4/tensorboards/2",
             encryption_key="projects/p/locations/l/keyRings/r/cryptoKeys/k",
-            training={"workers": 3, "accelerator": "NVIDIA_L4", "accelerators": 4, "spot": True},
+            training={"workers": 4, "accelerator": "NVIDIA_L4", "accelerators": 4, "spot": True},
         ),
         tmp_path,
     )
@@ -142,7 +142,7 @@ def test_vertexs_trainer_is_a_custom_job(vertex, tmp_path):
     # The very type that TFX hands to Vertex AI's client: an unknown key would raise.
     understood = CustomJob(job)
     chief, workers = understood.job_spec.worker_pool_specs
-    assert (chief.replica_count, workers.replica_count) == (1, 2)
+    assert (chief.replica_count, workers.replica_count) == (1, 3)
     assert chief.machine_spec.accelerator_type.name == "NVIDIA_L4"
     assert chief.machine_spec.accelerator_count == 4
     assert chief.container_spec.image_uri == EXAMPLE.vertex.image
@@ -200,7 +200,7 @@ def test_the_manifest_says_which_parts_and_which_of_them_are_tested(tmp_path):
             "kubeflow",
             {"root": None},
             "kubeflow",
-            "kubeflow.root is missing: .*the config has a section vertex: --platform vertex",
+            "this config is for vertex and not for kubeflow, .*`pointnet-parts submit vertex`",
         ),
         (
             "vertex",
@@ -232,6 +232,52 @@ def test_the_manifest_says_which_parts_and_which_of_them_are_tested(tmp_path):
             "vertex",
             "vertex.endpoint.least_replicas is 3, above most_replicas, 2",
         ),
+        (
+            "vertex",
+            {"training": {"workers": 3}},
+            "vertex",
+            r"training.batch_size is 32; it must be a multiple of the 3 devices .*"
+            r"\(vertex.training: 3 workers x 1 accelerators\): give 30 or 33",
+        ),
+        (
+            "vertex",
+            {"training": {"workers": 64, "accelerator": None}},
+            "vertex",
+            "a multiple of the 64 devices .*: give 64, or another number of devices",
+        ),
+        (
+            "vertex",
+            {"training": {"accelerators": 3}},
+            "vertex",
+            "vertex.training.accelerators: found 3; a machine has 1, 2, 4 of NVIDIA_TESLA_T4",
+        ),
+        (
+            "vertex",
+            {
+                "custom_job": False,
+                "resources_of": {"Trainer": {"accelerator": "NVIDIA_L4", "accelerators": 5}},
+            },
+            "vertex",
+            "a multiple of the 5 devices .*vertex.resources_of.Trainer.accelerators: 5",
+        ),
+        (
+            "kubeflow",
+            {"resources_of": {"Trainer": {"accelerator": "amd.com/gpu", "accelerators": 3}}},
+            "kubeflow",
+            "a multiple of the 3 devices .*kubeflow.resources_of.Trainer.accelerators: 3",
+        ),
+        (
+            "notify",
+            {"webhook_variable": "POINTNET_WEBHOOK"},
+            "vertex",
+            "a step of vertex has no such variable; .*notify.webhook_file: gs://",
+        ),
+        (
+            "notify",
+            {"webhook_variable": "POINTNET_WEBHOOK"},
+            "kubeflow",
+            "a step of kubeflow has no such variable",
+        ),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_is_written(
@@ -244,16 +290,38 @@ def test_what_cannot_work_is_said_before_anything_is_written(
 
 def test_docker_is_refused_and_a_bucket_is_asked_for():
     with pytest.raises(ConfigError, match="no step of kubeflow has a Docker daemon"):
-        kubeflow_runner.check(EXAMPLE.model_copy(update={"infra_validation": "docker"}))
+        kubeflow_checks.check(EXAMPLE.model_copy(update={"infra_validation": "docker"}))
     with pytest.raises(ConfigError, match=r"vertex.root: found '/data'"):
         changed("vertex", root="/data")
+
+
+def test_a_variable_of_this_machine_may_stand_beside_the_clusters_file():
+    notify = {"webhook_variable": "POINTNET_WEBHOOK", "webhook_file": "gs://bucket/webhook"}
+    config = changed("notify", **notify)
+    vertex_checks.check(config)
+    kubeflow_checks.check(config)
+
+
+def test_dataflow_jobs_of_vertexs_steps_run_where_and_as_whom_the_steps_do(tmp_path):
+    beam = {"runner": "dataflow", "dataflow": {"temp_location": "gs://bucket/tmp"}}
+    text = json.dumps(compiled(changed("beam", **beam), tmp_path, "vertex"))
+    vertex = EXAMPLE.vertex
+    for option in (
+        f"--project={vertex.project}",
+        f"--region={vertex.region}",
+        f"--sdk_container_image={vertex.image}",
+        f"--service_account_email={vertex.service_account}",
+    ):
+        assert option in text
+    with pytest.raises(ConfigError, match=r"beam.dataflow.project is not given"):
+        kubeflow_checks.check(changed("beam", **beam))
 
 
 def test_a_runner_of_this_machine_is_refused():
     flink = {"master": "[local]", "job_endpoint": "localhost:8099"}
     beam = EXAMPLE.beam.model_validate({"runner": "flink", "flink": flink})
     with pytest.raises(ConfigError, match=r"LOOPBACK, which holds .* not inside a step of vertex"):
-        vertex_runner.check(EXAMPLE.model_copy(update={"beam": beam}))
+        vertex_checks.check(EXAMPLE.model_copy(update={"beam": beam}))
 
 
 def test_a_category_that_is_not_shapenets_needs_the_manifest(tmp_path):
@@ -276,6 +344,72 @@ def test_the_command_says_what_is_wrong(arguments, words):
     done = CliRunner().invoke(main, ["compile", *arguments])
     assert done.exit_code == 2
     assert words in done.output
+
+
+def test_the_command_says_what_it_takes_for_granted(tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text(to_yaml(changed("notify", command=["tell-us"])))
+    words = ["compile", "--config", str(config), "--platform", "kubeflow"]
+    done = CliRunner().invoke(main, [*words, "--output", str(tmp_path / "specs")])
+    assert done.exit_code == 0
+    assert "no manifest: ShapeNet's parts for Airplane are assumed" in done.output
+    assert "notify.command: tell-us must be in the image" in done.output
+
+
+AT_ONCE = """
+import json, sys
+from click.testing import CliRunner
+from pipeline.cli import main
+
+for arguments, words in json.loads(sys.argv[1]):
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 2 and words in done.output, (arguments, done.output, done.exception)
+print(*{name.split(".")[0] for name in sys.modules} & {"tensorflow", "tfx", "apache_beam"})
+"""
+
+
+def test_what_can_be_said_before_tensorflow_is_loaded_is_said_before(tmp_path):
+    def file(name, text):
+        (tmp_path / name).write_text(text)
+        return str(tmp_path / name)
+
+    mine = to_yaml(EXAMPLE).replace("example-", "shapes-")
+    good = file("good.yaml", mine)
+    no_region = file("no_region.yaml", mine.replace("region: europe-west4", "region: null", 1))
+    gpu = file("gpu.yaml", mine.replace("NVIDIA_TESLA_T4", "NVIDIA_T4", 1))
+    cases = [
+        (["--config", file("broken.yaml", "a: ]")], "is not YAML"),
+        (["--config", file("unknown.yaml", "vertx: {}")], "unknown key vertx"),
+        (["--config", file("local.yaml", "vertex: {root: /data}")], "no folder in a bucket"),
+        (["--config", no_region], "vertex.region is missing"),
+        (["--config", gpu], "found 'NVIDIA_T4'"),
+        (["--config", good, "--manifest", "/nowhere.json"], "/nowhere.json cannot be read"),
+        (["--config", good, "--manifest", good], "is no manifest of a data set (no JSON: line 1"),
+        (["--config", file("rocket.yaml", mine.replace("Airplane", "Rocketship"))], "--manifest"),
+    ]
+    only_submit = [
+        (["--config", good, "--schedule", "every monday"], "takes a cron expression of 5 fields"),
+        (["--config", good], "no credentials to call it with"),
+    ]
+    commands = [(["compile", *arguments], words) for arguments, words in cases]
+    commands += [(["submit", "vertex", *arguments], words) for arguments, words in cases]
+    commands += [(["submit", "vertex", *arguments], words) for arguments, words in only_submit]
+    without_credentials = {
+        "HOME": str(tmp_path),
+        "CLOUDSDK_CONFIG": str(tmp_path),
+        "NO_GCE_CHECK": "true",
+    }
+    environment = {k: v for k, v in os.environ.items() if k != "GOOGLE_APPLICATION_CREDENTIALS"}
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ONCE, json.dumps(commands)],
+        cwd=ROOT,
+        env=environment | without_credentials,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == ""
 
 
 WITHOUT_NETWORK = """

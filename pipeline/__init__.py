@@ -29,6 +29,7 @@ segment.py       names the parts of one's own clouds: `segment`, with clouds_to_
                  reads them, and segmented_folder.py, which writes
 serve.py         starts TensorFlow Serving on what was pushed: `serve`
 labels.py        which versions a server has, by labels: `labels`
+withdraw.py      takes a version back unless a server would have none left: `withdraw`
 request_log.py   keeps what a model was asked for; skew.py holds it against training clouds: `skew`
 summary.py       what a person reads at the end of a run
 cli.py           the command `pointnet-parts`

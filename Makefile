@@ -11,8 +11,9 @@ TESTS ?=
 PUSH ?=
 BENCH ?=
 
-# Without TESTS all of them run, in two processes side by side; the tests of one file stay together.
-ALL_TESTS = -n 2 --dist loadfile
+# Without TESTS all of them run, in two processes; the tests of a file stay together, and long files (by
+# default those of few tests) do not come last.
+ALL_TESTS = -n 2 --dist loadfile --no-loadscope-reorder
 
 IN_ENVIRONMENT = python3 requirements/environment.py run --
 

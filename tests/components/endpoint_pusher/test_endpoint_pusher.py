@@ -68,7 +68,7 @@ def is_pushed(artifact):
 
 @pytest.fixture
 def said(caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="absl")
     return lambda: caplog.text
 
 

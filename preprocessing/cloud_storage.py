@@ -43,7 +43,7 @@ def check_bucket(address: str) -> None:
         ) from None
     except requests.exceptions.RequestException as error:
         # Its text is a chain of exceptions, the reason last.
-        reason = str(error).rpartition(": ")[2].rstrip("')")
+        reason = str(error).rpartition(": ")[2].rstrip("\"')")
         raise BadInput(
             "bad_address", f"{address}: Google cannot be reached ({reason}). See to the way there."
         ) from None

@@ -187,10 +187,12 @@ def run_inside(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     python = environment.probe(str(VENV / "bin" / "python"))
     assert python is not None
     mount(folders_inside(python.prefix, environ))
+    # Before the change: inside, links of the outside lead nowhere.
+    variables = variables_inside(environ)
     os.chroot(TREE)
     os.chdir(ROOT)
     command = [str(VENV / "bin" / "python"), "-m", "pytest", *arguments]
-    return subprocess.run(command, env=variables_inside(environ), check=False).returncode
+    return subprocess.run(command, env=variables, check=False).returncode
 
 
 def main(arguments: Sequence[str]) -> int:

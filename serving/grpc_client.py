@@ -28,7 +28,9 @@ _READY_SECONDS = 0.5
 _UNTRUSTED = re.compile(
     "peer name|handshake failed|certificate.verify.failed|verification check failed", re.IGNORECASE
 )
-_UNKNOWN_HOST = re.compile("DNS resolution failed|name resolution|Domain name not found")
+_UNKNOWN_HOST = re.compile(
+    "DNS resolution failed|name resolution|hostname lookup error|Domain name not found"
+)
 _OTHER_PROTOCOL = re.compile("parsing HTTP/2|http1.x server", re.IGNORECASE)
 
 

@@ -166,6 +166,15 @@ def test_batching_pads_and_takes_our_clients_requests_and_stays_below_the_models
     assert found.batch_timeout_micros.value >= 0
 
 
+def test_a_pod_has_memory_for_the_largest_request_in_every_batch_thread():
+    found = parsed(messages().BatchingParameters, "config", "batching.pbtxt")
+    # docs/serving.md, Memory: bytes a point, and the model of two versions.
+    needed = found.num_batch_threads.value * ServingSettings().most_points * 16_000 + 2 * 700_000_000
+    limit = container()["resources"]["limits"]["memory"]
+    assert limit.endswith("Gi")
+    assert needed <= int(limit.removesuffix("Gi")) * 2**30
+
+
 def test_a_misspelt_field_would_be_found():
     with pytest.raises(text_format.ParseError, match="pad_variable_length_input"):
         text_format.Parse("pad_variable_length_input: true", messages().BatchingParameters())

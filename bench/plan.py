@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from bench.results import RESULTS
 
 # Clouds of some 2,600 points: a core's clouds a second, and bytes a cloud. On two cores of an AMD
-# EPYC with nothing beside it, all from one run of the command above: a machine that evaluates half as
-# fast as that of README's table. The two of memory are README's.
+# EPYC with nothing beside it, all from one run of the command above, on a machine that evaluates
+# half as fast as that of README's table. The two of memory are README's.
 RATES = {
     "conversion_clouds_per_core_second": 871.0,
     "ingestion_clouds_per_core_second": 514.5,

@@ -169,7 +169,9 @@ def test_batching_pads_and_takes_our_clients_requests_and_stays_below_the_models
 def test_a_pod_has_memory_for_the_largest_request_in_every_batch_thread():
     found = parsed(messages().BatchingParameters, "config", "batching.pbtxt")
     # docs/serving.md, Memory: bytes a point, and the model of two versions.
-    needed = found.num_batch_threads.value * ServingSettings().most_points * 16_000 + 2 * 700_000_000
+    needed = (
+        found.num_batch_threads.value * ServingSettings().most_points * 16_000 + 2 * 700_000_000
+    )
     limit = container()["resources"]["limits"]["memory"]
     assert limit.endswith("Gi")
     assert needed <= int(limit.removesuffix("Gi")) * 2**30

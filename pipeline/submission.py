@@ -17,6 +17,7 @@ from typing import Any
 from pipeline.config import ConfigError, PipelineConfig
 from pipeline.runtime_parameters import DATA_ROOT, TRAIN_ARGS
 from pipeline.submission_error import SubmissionError
+from preprocessing.cloud_storage import LOG_IN, bucket_of, first_line
 
 # Longer than any run: both clients want a bound to wait for.
 _MOST_SECONDS = 30 * 24 * 3600
@@ -134,7 +135,7 @@ def _check_bucket(config: PipelineConfig) -> None:
     from google.cloud.storage import Client
 
     vertex = config.vertex
-    name = str(vertex.root).removeprefix("gs://").partition("/")[0]
+    name = bucket_of(str(vertex.root))
     client = Client(
         project=vertex.project, credentials=aiplatform.initializer.global_config.credentials
     )
@@ -177,11 +178,10 @@ def _vertex_errors(who: str) -> Iterator[None]:
         yield
     except GoogleAuthError as error:
         raise SubmissionError(
-            f"{who}: no credentials to call it with ({_first_line(error)}); run `gcloud auth "
-            "application-default login`, or name a key file in GOOGLE_APPLICATION_CREDENTIALS"
+            f"{who}: no credentials to call it with ({first_line(error)}); {LOG_IN}"
         ) from None
     except (GoogleAPICallError, RuntimeError, ValueError, OSError) as error:
-        raise SubmissionError(f"{who}: {_first_line(error)}") from None
+        raise SubmissionError(f"{who}: {first_line(error)}") from None
 
 
 def submit_to_kubeflow(run: Submission, say: Callable[[str], None]) -> None:
@@ -262,19 +262,14 @@ def _kubeflow_errors(host: str | None) -> Iterator[None]:
             "port-forward -n kubeflow svc/ml-pipeline 8888:8888"
         ) from None
     except (OpenApiException, RuntimeError, ValueError, OSError) as error:
-        raise SubmissionError(f"{who}: {_first_line(error)}") from None
+        raise SubmissionError(f"{who}: {first_line(error)}") from None
 
 
 def _innermost(error: Exception) -> str:
     """What the operating system said, out of the exceptions around it: "connection refused"."""
-    text = _first_line(getattr(error, "reason", None) or error)
+    text = first_line(getattr(error, "reason", None) or error)
     found = re.search(r"\[Errno -?\d+\] ([^'\")]+)", text)
     return found[1].lower() if found else text
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__).rstrip(".")
 
 
 SUBMITTERS = {"vertex": submit_to_vertex, "kubeflow": submit_to_kubeflow}

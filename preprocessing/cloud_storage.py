@@ -7,6 +7,22 @@ import os
 from preprocessing.findings import BadInput
 
 _SECONDS = 20.0
+# What to do where Google's libraries find no credentials.
+LOG_IN = (
+    "run `gcloud auth application-default login`, or name a key file in "
+    "GOOGLE_APPLICATION_CREDENTIALS"
+)
+
+
+def bucket_of(address: str) -> str:
+    """The bucket's name in gs://bucket/name."""
+    return address.removeprefix("gs://").partition("/")[0]
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, without what follows it, and without its full stop."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:200].rstrip(".")
 
 
 def check_bucket(address: str) -> None:
@@ -26,7 +42,7 @@ def check_bucket(address: str) -> None:
     from google.auth.exceptions import GoogleAuthError
     from google.cloud import storage  # type: ignore[attr-defined]
 
-    bucket = address.removeprefix("gs://").partition("/")[0]
+    bucket = bucket_of(address)
     try:
         # The emulator's variable is Google's own; it asks for no credentials.
         emulated = os.environ.get("STORAGE_EMULATOR_HOST")
@@ -37,9 +53,7 @@ def check_bucket(address: str) -> None:
     except GoogleAuthError as error:
         raise BadInput(
             "bad_address",
-            f"{address}: no credentials to ask Google with ({_first_line(error)}). Run `gcloud "
-            "auth application-default login`, or name a key file in "
-            "GOOGLE_APPLICATION_CREDENTIALS.",
+            f"{address}: no credentials to ask Google with ({first_line(error)}); {LOG_IN}.",
         ) from None
     except requests.exceptions.RequestException as error:
         # Its text is a chain of exceptions, the reason last.
@@ -50,10 +64,6 @@ def check_bucket(address: str) -> None:
     except (GoogleAPICallError, OSError) as error:
         raise BadInput(
             "bad_address",
-            f"the bucket gs://{bucket} cannot be listed ({_first_line(error)}). Correct its name, "
+            f"the bucket gs://{bucket} cannot be listed ({first_line(error)}). Correct its name, "
             "or see to your rights on it (roles/storage.objectAdmin).",
         ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -127,7 +127,11 @@ def test_what_cannot_be_compared_is_a_sentence(tmp_path):
     assert "give such a log, or fetch it again." in said and "Convert" not in said
 
 
-@pytest.mark.parametrize("content", [b"some words\n", b"", gzip.compress(b"some words\n" * 9)])
+@pytest.mark.parametrize(
+    "content",
+    [b"some words\n", b"", gzip.compress(b"some words\n" * 9, mtime=0)],
+    ids=["words", "empty", "compressed words"],
+)
 def test_what_is_no_log_is_said_to_be_none(content, tmp_path):
     write(tmp_path / "train" / "part-0.tfrecord.gz", 1.0)
     (tmp_path / "manifest.json").write_text("{}")

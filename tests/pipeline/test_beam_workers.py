@@ -5,6 +5,7 @@ import apache_beam
 import pytest
 from click.testing import CliRunner
 
+from pipeline import local_runner
 from pipeline.beam_workers import about_images, check_job_servers
 from pipeline.cli import main
 from pipeline.config_error import ConfigError
@@ -42,16 +43,34 @@ def test_a_port_beyond_all_ports_is_no_traceback():
         check_job_servers(["--job_endpoint=127.0.0.1:70000"])
 
 
-def test_convert_says_so_before_it_looks_at_the_data(closed_port, tmp_path):
+@pytest.fixture
+def config_of_a_dead_job_server(closed_port, tmp_path):
+    """A config whose Beam work goes to a job server that is not there."""
     config = tmp_path / "config.yaml"
     config.write_text(
-        "beam:\n  runner: flink\n  flink:\n"
+        "demo_shapes: 20\nbeam:\n  runner: flink\n  flink:\n"
         f"    job_endpoint: localhost:{closed_port}\n    environment_type: LOOPBACK\n"
     )
-    words = ["convert", str(tmp_path / "none"), str(tmp_path / "data"), "--config", str(config)]
-    result = CliRunner().invoke(main, words)
+    return str(config)
+
+
+def test_convert_says_so_before_it_looks_at_the_data(
+    closed_port, config_of_a_dead_job_server, tmp_path
+):
+    words = ["convert", str(tmp_path / "none"), str(tmp_path / "data")]
+    result = CliRunner().invoke(main, [*words, "--config", config_of_a_dead_job_server])
     assert result.exit_code == 2
     assert f"no job server answers at localhost:{closed_port}" in result.output
+
+
+def test_a_run_says_so_before_anything_is_written(
+    closed_port, config_of_a_dead_job_server, tmp_path
+):
+    words = ["--config", config_of_a_dead_job_server, "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(local_runner.main, words)
+    assert result.exit_code == local_runner.CANNOT_START
+    assert f"no job server answers at localhost:{closed_port}" in result.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_image_must_hold_what_is_here():

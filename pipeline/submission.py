@@ -17,7 +17,13 @@ from typing import Any
 from pipeline.config import ConfigError, PipelineConfig
 from pipeline.runtime_parameters import DATA_ROOT, TRAIN_ARGS
 from pipeline.submission_error import SubmissionError
-from preprocessing.cloud_storage import LOG_IN, bucket_of, first_line
+from preprocessing.cloud_storage import (
+    LOG_IN,
+    LONGEST_WAIT_SECONDS,
+    bucket_of,
+    first_line,
+    why_not_reached,
+)
 
 # Longer than any run: both clients want a bound to wait for.
 _MOST_SECONDS = 30 * 24 * 3600
@@ -140,7 +146,7 @@ def _check_bucket(config: PipelineConfig) -> None:
         project=vertex.project, credentials=aiplatform.initializer.global_config.credentials
     )
     try:
-        there = client.bucket(name).exists()
+        there = client.bucket(name).exists(timeout=LONGEST_WAIT_SECONDS, retry=None)
     except Forbidden:  # To look needs a permission of its own, which writing does not.
         return
     if not there:
@@ -171,16 +177,21 @@ def _check_no_vertex_schedule(config: PipelineConfig) -> None:
 @contextmanager
 def _vertex_errors(who: str) -> Iterator[None]:
     """Turns what Google's client raises into a sentence."""
-    from google.api_core.exceptions import GoogleAPICallError
-    from google.auth.exceptions import GoogleAuthError
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError, TransportError
+    from requests.exceptions import ConnectionError as NoConnection
 
     try:
         yield
+    except (TransportError, NoConnection) as error:
+        raise SubmissionError(
+            f"{who}: Google cannot be reached ({why_not_reached(error)}); see to the way there"
+        ) from None
     except GoogleAuthError as error:
         raise SubmissionError(
             f"{who}: no credentials to call it with ({first_line(error)}); {LOG_IN}"
         ) from None
-    except (GoogleAPICallError, RuntimeError, ValueError, OSError) as error:
+    except (GoogleAPIError, RuntimeError, ValueError, OSError) as error:
         raise SubmissionError(f"{who}: {first_line(error)}") from None
 
 

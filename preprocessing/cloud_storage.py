@@ -6,7 +6,8 @@ import os
 
 from preprocessing.findings import BadInput
 
-_SECONDS = 20.0
+# An answer from Google takes less than one.
+LONGEST_WAIT_SECONDS = 20.0
 # What to do where Google's libraries find no credentials.
 LOG_IN = (
     "run `gcloud auth application-default login`, or name a key file in "
@@ -25,6 +26,11 @@ def first_line(error: Exception) -> str:
     return (lines[0] if lines else type(error).__name__)[:200].rstrip(".")
 
 
+def why_not_reached(error: Exception) -> str:
+    """The reason in the text of a failed connection, a chain of exceptions with it at the end."""
+    return str(error).rpartition(": ")[2].rstrip("\"')")
+
+
 def check_bucket(address: str) -> None:
     """Lists one object of a bucket.
 
@@ -39,7 +45,7 @@ def check_bucket(address: str) -> None:
     import requests
     from google.api_core.exceptions import GoogleAPICallError
     from google.auth.credentials import AnonymousCredentials
-    from google.auth.exceptions import GoogleAuthError
+    from google.auth.exceptions import GoogleAuthError, TransportError
     from google.cloud import storage  # type: ignore[attr-defined]
 
     bucket = bucket_of(address)
@@ -49,17 +55,17 @@ def check_bucket(address: str) -> None:
         credentials = AnonymousCredentials() if emulated else google.auth.default()[0]
         # To list a bucket no project is needed, but the client wants one.
         client = storage.Client(project="none", credentials=credentials)
-        list(client.list_blobs(bucket, max_results=1, timeout=_SECONDS, retry=None))
+        list(client.list_blobs(bucket, max_results=1, timeout=LONGEST_WAIT_SECONDS, retry=None))
+    except (requests.exceptions.RequestException, TransportError) as error:
+        raise BadInput(
+            "bad_address",
+            f"{address}: Google cannot be reached ({why_not_reached(error)}). "
+            "See to the way there.",
+        ) from None
     except GoogleAuthError as error:
         raise BadInput(
             "bad_address",
             f"{address}: no credentials to ask Google with ({first_line(error)}); {LOG_IN}.",
-        ) from None
-    except requests.exceptions.RequestException as error:
-        # Its text is a chain of exceptions, the reason last.
-        reason = str(error).rpartition(": ")[2].rstrip("\"')")
-        raise BadInput(
-            "bad_address", f"{address}: Google cannot be reached ({reason}). See to the way there."
         ) from None
     except (GoogleAPICallError, OSError) as error:
         raise BadInput(

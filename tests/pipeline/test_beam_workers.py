@@ -11,13 +11,6 @@ from pipeline.cli import main
 from pipeline.config_error import ConfigError
 
 
-@pytest.fixture
-def closed_port():
-    """A port of this machine that nothing listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
 def test_a_job_server_that_answers_is_all_right():
     with socket.create_server(("127.0.0.1", 0)) as server:
         check_job_servers(["--runner=x", f"--job_endpoint=127.0.0.1:{server.getsockname()[1]}"])

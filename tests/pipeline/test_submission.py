@@ -222,7 +222,7 @@ def vertex_calls(monkeypatch):
     class Made:
         resource_name = "projects/p/locations/l/schedules/s"
 
-    monkeypatch.setattr(Bucket, "exists", lambda self: True)
+    monkeypatch.setattr(Bucket, "exists", lambda self, **_: True)
     monkeypatch.setattr(aiplatform.PipelineJobSchedule, "list", lambda **_: [])
     monkeypatch.setattr(aiplatform.PipelineJob, "submit", record("submit"))
     monkeypatch.setattr(aiplatform.PipelineJob, "wait", record("wait"))
@@ -298,7 +298,7 @@ def test_vertex_is_given_no_second_schedule_of_the_same_name(
 def test_a_bucket_that_is_not_there_is_not_made(vertex_calls, specs, monkeypatch):
     looked_for = []
 
-    def exists(self):
+    def exists(self, **_):
         looked_for.append(self.name)
         return False
 
@@ -310,7 +310,7 @@ def test_a_bucket_that_is_not_there_is_not_made(vertex_calls, specs, monkeypatch
 
 
 def test_a_bucket_that_one_may_write_and_not_look_for_is_taken(vertex_calls, specs, monkeypatch):
-    def exists(self):
+    def exists(self, **_):
         raise Forbidden("no storage.buckets.get")
 
     monkeypatch.setattr(Bucket, "exists", exists)
@@ -333,6 +333,16 @@ def test_without_credentials_the_way_to_them_is_said(specs, monkeypatch, tmp_pat
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     with pytest.raises(SubmissionError, match=r"no credentials .*`gcloud auth application-"):
+        submit_to_vertex(Submission(EXAMPLE, specs["vertex"], {}, "", False), print)
+
+
+def test_a_google_out_of_reach_is_not_called_missing_credentials(
+    specs, monkeypatch, key_of_a_dead_token_service
+):
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key_of_a_dead_token_service))
+    with pytest.raises(
+        SubmissionError, match=r"europe-west4\): Google cannot be reached \(.*refus"
+    ):
         submit_to_vertex(Submission(EXAMPLE, specs["vertex"], {}, "", False), print)
 
 

@@ -1,7 +1,6 @@
 """Only what is said when Google Cloud Storage cannot be asked: nothing here reaches it."""
 
 import json
-import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -48,10 +47,17 @@ def test_a_bucket_that_is_not_there_is_named(storage):
         check_bucket("gs://elsewhere/clouds/data")
 
 
-def test_a_storage_that_cannot_be_reached_is_told_at_once(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+def test_a_storage_that_cannot_be_reached_is_told_at_once(monkeypatch, closed_port):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{closed_port}")
+    with pytest.raises(BadInput, match=r"Google cannot be reached \(.*refused\)"):
+        check_bucket("gs://here/data")
+
+
+def test_a_token_service_that_cannot_be_reached_is_not_called_missing_credentials(
+    monkeypatch, key_of_a_dead_token_service
+):
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key_of_a_dead_token_service))
     with pytest.raises(BadInput, match=r"Google cannot be reached \(.*refused\)"):
         check_bucket("gs://here/data")
 

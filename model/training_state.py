@@ -8,6 +8,7 @@ the component (TFX removes what a failed one wrote); it may be gs:// or the like
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zipfile
@@ -62,9 +63,10 @@ class TrainingState:
         try:
             tf.io.gfile.makedirs(self.folder)
             try:
-                with _open_to_write(unfinished) as file:
-                    np.savez(file, **{_ABOUT: about}, **arrays)
-                    _to_disk(file)
+                # Zip files are written back and forth, which object storage does not do.
+                content = io.BytesIO()
+                np.savez(content, **{_ABOUT: about}, **arrays)
+                _write(unfinished, content.getbuffer())
                 if tf.io.gfile.exists(current):
                     tf.io.gfile.rename(current, self._path(PREVIOUS), overwrite=True)
                 tf.io.gfile.rename(unfinished, current, overwrite=True)
@@ -109,13 +111,14 @@ class TrainingState:
         return os.path.join(self.folder, name)
 
 
-def _open_to_write(path: str) -> Any:
-    return tf.io.gfile.GFile(path, "wb") if "://" in path else open(path, "wb")
-
-
-def _to_disk(file: Any) -> None:
-    """A renamed file whose content was lost by a power cut would be a damaged checkpoint."""
-    if hasattr(file, "fileno"):
+def _write(path: str, content: memoryview) -> None:
+    if "://" in path:
+        with tf.io.gfile.GFile(path, "wb") as file:
+            file.write(bytes(content))
+        return
+    with open(path, "wb") as file:
+        file.write(content)
+        # A renamed file whose content was lost by a power cut would be a damaged checkpoint.
         file.flush()
         os.fsync(file.fileno())
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +31,11 @@ _ABORTED = "Collective ops is aborted"
 _OF_WORKERS = re.compile(r"[Cc]ollective|/job:|[Hh]eartbeat|[Cc]oordination")
 _TASK = re.compile(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)")
 _START_AGAIN = "Start the same command on all machines again"
+# Vertex AI tells the workers of a custom job of each other in this variable.
+_OF_VERTEX = "CLUSTER_SPEC"
+# The status of a process that aborts: Vertex AI starts such a one again, and ends the whole
+# job where one ends with 1 ("Understand the custom training service", on permanent errors).
+_VERTEX_STARTS_AGAIN = 134
 
 
 def workers_of_environment() -> dict[str, list[str]]:
@@ -63,6 +69,8 @@ def number_of_workers(strategy: tf.distribute.Strategy) -> int:
 def lost_workers_named(strategy: tf.distribute.Strategy, then: str) -> Iterator[None]:
     """Turns what TensorFlow raises where a worker is gone into a sentence.
 
+    In a custom job of Vertex AI the process ends at once, with a status that has it started again.
+
     Args:
       strategy: how a step is shared; with one worker nothing is changed.
       then: what a new start will do, such as "training goes on from its last checkpoint".
@@ -76,11 +84,16 @@ def lost_workers_named(strategy: tf.distribute.Strategy, then: str) -> Iterator[
         lost = isinstance(error, _LOST) and _OF_WORKERS.search(str(error))
         if number_of_workers(strategy) == 1 or not (lost or _ABORTED in str(error)):
             raise
-        raise TrainingError(
+        sentence = (
             f"{_name(strategy, str(error))} was lost in mid-training: it was stopped, its machine "
-            f"is gone or cannot be reached; its own log may say why ({_reason(str(error))}). "
-            f"{_START_AGAIN}: {then}"
-        ) from error
+            f"is gone or cannot be reached; its own log may say why ({_reason(str(error))})"
+        )
+        if _OF_VERTEX in os.environ:
+            print(
+                f"{sentence}. Vertex AI starts this one again: {then}", file=sys.stderr, flush=True
+            )
+            os._exit(_VERTEX_STARTS_AGAIN)
+        raise TrainingError(f"{sentence}. {_START_AGAIN}: {then}") from error
 
 
 def check_same_start(strategy: tf.distribute.Strategy, steps: int) -> None:

@@ -61,11 +61,16 @@ class Job:
         file.write_text(json.dumps(values))
         return file
 
-    def start(self, name, config, steps=None, state="state"):
+    def start(self, name, config, steps=None, state="state", environment=None):
         command = [sys.executable, str(DRIVER), str(self.arguments(name, state))]
         return subprocess.Popen(
             [*command, *([] if steps is None else [str(steps)])],
-            env={**os.environ, "PYTHONPATH": str(DRIVER.parents[2]), "TF_CONFIG": config},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(DRIVER.parents[2]),
+                "TF_CONFIG": config,
+                **(environment or {}),
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -160,14 +165,18 @@ def test_the_chief_writes_all_and_a_finished_training_leaves_no_state(undisturbe
 @pytest.mark.slow
 def test_lost_workers_stop_the_others_and_restarts_end_with_the_same_weights(undisturbed):
     job, _ = undisturbed
-    for name, lost, after in (("first", "worker", 7), ("second", "chief", 3)):
-        ended = job.run(name, lost, after, state="disturbed")
+    for name, lost, after, environment, expected, then in (
+        ("first", "worker", 7, {}, 1, "Start the same command on all machines again"),
+        # Vertex AI ends the job for good where a process ends with 1.
+        ("second", "chief", 3, {"CLUSTER_SPEC": "{}"}, 134, "Vertex AI starts this one again"),
+    ):
+        ended = job.run(name, lost, after, state="disturbed", environment=environment)
         assert ended.pop(lost)[0] == -signal.SIGKILL
         ((status, output),) = ended.values()
-        assert status == 1, output
+        assert status == expected, output
         assert re.search(
-            rf"TrainingError: worker {lost}:0 \(localhost:\d+\) was lost in mid-training.*Start "
-            "the same command on all machines again: training goes on from its last checkpoint",
+            rf"worker {lost}:0 \(localhost:\d+\) was lost in mid-training.*{then}: training goes "
+            "on from its last checkpoint",
             output,
         ), output
         assert "Traceback" not in output

@@ -10,6 +10,7 @@ from typing import Any
 
 from components.distribution_limits import comparators
 from components.settings import ShiftLimits
+from preprocessing.in_process import IN_PROCESS
 from schema.record import CATEGORY, LABELS, POINTS, UNKNOWN_CATEGORY
 
 
@@ -65,9 +66,15 @@ def measure_skew(
       sets hold, served first.
     """
     import tensorflow_data_validation as tfdv
+    from apache_beam.options.pipeline_options import PipelineOptions
     from tensorflow_metadata.proto.v0 import schema_pb2
 
-    statistics = [tfdv.generate_statistics_from_tfrecord(files) for files in (served, trained)]
+    statistics = [
+        tfdv.generate_statistics_from_tfrecord(
+            files, pipeline_options=PipelineOptions(list(IN_PROCESS))
+        )
+        for files in (served, trained)
+    ]
     schema = schema_pb2.Schema()
     for name, comparator in comparators(limits).items():
         if name == LABELS or (name == CATEGORY and _only_unknown(statistics[0])):

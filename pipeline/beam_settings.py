@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from pipeline.config_error import ConfigError
+from preprocessing.in_process import IN_PROCESS
 from preprocessing.settings import Settings
 
 Runner = Literal["direct", "flink", "dataflow", "spark"]
@@ -45,8 +46,6 @@ _BEAM_NAMES = {
     "dataflow": "DataflowRunner",
     "spark": "SparkRunner",
 }
-# Beam's direct runner in this very process.
-_DIRECT = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
 
 # What Beam calls differently.
 _DATAFLOW_NAMES = {
@@ -257,7 +256,7 @@ def _args_of(settings: BeamSettings, component: str) -> list[str]:
     args = (*shared, *own.args)
     named = _named_runners(args)
     if runner is None:
-        if named:
+        if set(named) - {"direct", _BEAM_NAMES["direct"]}:
             return list(args)
         runner = "direct"
     wanted = _BEAM_NAMES[runner]
@@ -275,7 +274,8 @@ def _args_of(settings: BeamSettings, component: str) -> list[str]:
         raise ConfigError(
             f"{where}.args give --{twice[0]}, and so does beam.{runner}; leave one of them out"
         )
-    return [f"--runner={wanted}", *(_DIRECT if runner == "direct" else ()), *options, *args]
+    start = IN_PROCESS if runner == "direct" else (f"--runner={wanted}",)
+    return [*start, *options, *args]
 
 
 def _options_of_section(settings: BeamSettings, runner: Runner, given: set[str]) -> list[str]:

@@ -60,6 +60,7 @@ from preprocessing.destination import (
     staging_lock,
 )
 from preprocessing.findings import BadInput, Finding, counted
+from preprocessing.in_process import IN_PROCESS
 from preprocessing.layout import Listing, Shape, chosen_categories
 from preprocessing.layouts import open_reader
 from preprocessing.manifest import MANIFEST, Manifest
@@ -117,8 +118,8 @@ def convert(
       source: the folder or .zip; any layout of preprocessing.layouts.
       output: the folder to make, or an address in object storage that Beam knows (gs://...).
       settings: which shapes, which labels, which splits.
-      beam_args: flags for Beam, e.g. ["--runner=DataflowRunner", ...]; by default its direct
-      runner.
+      beam_args: flags for Beam, e.g. ["--runner=DataflowRunner", ...]; by default this
+      process does the work.
       replace_other: whether a data set that was made from something else gives way.
 
     Returns:
@@ -243,11 +244,10 @@ def _write_shards(
     beam_args: Sequence[str],
 ) -> None:
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
 
     # Options of its own for each pipeline: used twice, the second silently runs on the direct
     # runner instead of a cluster.
-    options = PipelineOptions(list(beam_args))
+    options = _parsed(beam_args)
     store = open_store(staging)
     shapes = sum(len(shard.shapes) for shard in plan.shards)
     shards = max(len(plan.shards), 1)
@@ -341,7 +341,6 @@ def _beam_options(beam_args: Sequence[str]) -> PipelineOptions:
     # Here, not above: a conversion that is up to date needs no Beam, and it takes seconds to
     # import.
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
 
     reason = ""
     if beam_args and not beam_args[0].startswith("-"):
@@ -350,7 +349,7 @@ def _beam_options(beam_args: Sequence[str]) -> PipelineOptions:
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
-            options = beam.Pipeline(options=PipelineOptions(list(beam_args))).options
+            options = beam.Pipeline(options=_parsed(beam_args)).options
             options.get_all_options()
         sys.stderr.write(printed.getvalue())
     except SystemExit:
@@ -364,6 +363,13 @@ def _beam_options(beam_args: Sequence[str]) -> PipelineOptions:
             "it is given.",
         )
     return options
+
+
+def _parsed(beam_args: Sequence[str]) -> PipelineOptions:
+    """Beam's form of the flags; the work stays in this process unless they say otherwise."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    return PipelineOptions([*IN_PROCESS, *beam_args])
 
 
 def check_share(findings: Sequence[Finding], shapes: int, settings: DataSettings) -> None:

@@ -20,6 +20,7 @@ import schema
 from components.evaluator.executor import BASELINE_NAME, Executor
 from components.evaluator.verdict import Verdict, read_verdict
 from preprocessing.examples import to_example
+from preprocessing.in_process import IN_PROCESS
 from preprocessing.tfrecord import SUFFIX, Writer
 from schema.record import CloudRecord
 
@@ -61,7 +62,7 @@ def evaluate(
     config: tfma.EvalConfig,
     folder: Path,
     baseline: tuple[types.Artifact, str] | None = None,
-    beam_args: Sequence[str] = (),
+    beam_args: Sequence[str] = IN_PROCESS,
 ) -> Verdict:
     """Measures a model, and another one on the same clouds.
 

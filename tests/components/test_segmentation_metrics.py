@@ -7,6 +7,7 @@ import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow_model_analysis as tfma
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import util
 
 from components.segmentation_metrics import (
@@ -15,6 +16,7 @@ from components.segmentation_metrics import (
     metric_names,
 )
 from model.metrics import CALIBRATION_BINS, PROBABILITY_UNIT, merge, tally_cloud
+from preprocessing.in_process import IN_PROCESS
 from schema.categories import Category
 
 MUG = Category("Mug", "1", ("handle", "body"))
@@ -168,7 +170,7 @@ def test_tfma_checks_a_bound_on_a_part(minimum, passes):
         ]
         assert failed == ([] if passes else ["part_iou/body"])
 
-    with beam.Pipeline() as pipeline:
+    with beam.Pipeline(options=PipelineOptions(list(IN_PROCESS))) as pipeline:
         results = (
             pipeline
             | beam.Create(extracts)

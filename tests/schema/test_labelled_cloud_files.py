@@ -62,7 +62,7 @@ def test_conversion_reads_the_files_back(tmp_path, kind):
         else:
             np.save(stem.with_suffix(".npy"), points)
             stem.with_suffix(".labels").write_bytes(labels_file(parts))
-    convert(str(folder.parent), str(tmp_path / "out"), DataSettings(category="Tool"), ())
+    convert(str(folder.parent), str(tmp_path / "out"), DataSettings(category="Tool"))
     read = [
         from_example(example)
         for file in (tmp_path / "out").glob("*/*.gz")

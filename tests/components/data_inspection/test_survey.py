@@ -18,7 +18,6 @@ from preprocessing.findings import BadInput
 from preprocessing.settings import DataSettings
 from schema.record import CloudRecord
 
-BEAM = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
 TOOLS = DataSettings(category="Tool")
 CHECKS = ValidationSettings()
 
@@ -72,7 +71,7 @@ def test_raw_folder_zip_and_converted_records_give_the_same_table(ten_tools, tmp
     with zipfile.ZipFile(tmp_path / "source.zip", "w") as archive:
         for path in sorted(ten_tools.root.rglob("*")):
             archive.write(path, path.relative_to(ten_tools.root))
-    convert(str(ten_tools.root), str(tmp_path / "data"), everything, BEAM)
+    convert(str(ten_tools.root), str(tmp_path / "data"), everything)
 
     raw, packed, converted = (
         surveyed(tmp_path / name, everything) for name in ("source", "source.zip", "data")
@@ -169,7 +168,7 @@ def test_splits_are_those_of_a_conversion_that_had_to_plan_again(tmp_path):
     own_clouds(tmp_path / "source", names, unreadable)
 
     survey = surveyed(tmp_path / "source", settings)
-    manifest = convert(str(tmp_path / "source"), str(tmp_path / "data"), settings, BEAM)
+    manifest = convert(str(tmp_path / "source"), str(tmp_path / "data"), settings)
     (chair,) = survey.categories
     assert chair.clouds == {split: manifest.shapes(split) for split in ("train", "val", "test")}
     assert sum(chair.clouds.values()) == survey.read == 7
@@ -216,7 +215,7 @@ def test_a_source_without_shapes(shapes):
 @pytest.fixture
 def converted(ten_tools, tmp_path):
     settings = DataSettings(category="Tool", shard_megabytes=0.001)
-    convert(str(ten_tools.root), str(tmp_path / "data"), settings, BEAM)
+    convert(str(ten_tools.root), str(tmp_path / "data"), settings)
     return tmp_path / "data"
 
 
@@ -258,7 +257,7 @@ def test_one_record_file_takes_its_parts_from_the_manifest(converted, tmp_path_f
 def test_one_record_file_has_no_categories_but_its_own(ten_tools, tmp_path):
     ten_tools.cup("cup", 30)
     settings = DataSettings(category="all", shard_megabytes=0.0001)
-    convert(str(ten_tools.root), str(tmp_path / "data"), settings, BEAM)
+    convert(str(ten_tools.root), str(tmp_path / "data"), settings)
     file = min((tmp_path / "data").glob("train/*.gz"))
     survey = surveyed(file, settings)
     assert len(survey.categories) == 1

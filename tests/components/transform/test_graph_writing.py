@@ -9,10 +9,12 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
+from apache_beam.options.pipeline_options import PipelineOptions
 from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
 from components.transform.executor import Executor, executor
 from components.transform.graph_writing import WriteTransformFn
+from preprocessing.in_process import IN_PROCESS
 
 SPEC = {"x": tf.io.FixedLenFeature([], tf.float32)}
 METADATA = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(SPEC))
@@ -24,7 +26,10 @@ def write(path, temporary, numbers, transform):
     def preprocessing_fn(inputs):
         return {"x": inputs["x"] - tft.mean(inputs["x"])}
 
-    with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(temporary)):
+    with (
+        beam.Pipeline(options=PipelineOptions(list(IN_PROCESS))) as pipeline,
+        tft_beam.Context(temp_dir=str(temporary)),
+    ):
         data = pipeline | beam.Create([{"x": number} for number in numbers])
         found = (data, METADATA) | tft_beam.AnalyzeDataset(preprocessing_fn)
         _ = found | transform(str(path))

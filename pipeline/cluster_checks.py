@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipeline.beam_settings import beam_args
+from pipeline.beam_settings import CONVERSION, BeamSettings, beam_args
 from pipeline.cluster_settings import PLATFORMS, ClusterSettings, StepResources
 from pipeline.config import ConfigError, PipelineConfig
 from preprocessing.benchmark_parts import benchmark_category
@@ -16,7 +16,9 @@ from preprocessing.manifest import Manifest
 from preprocessing.settings import DataSettings
 from schema.categories import SHAPENET_CATEGORIES, Category
 
+# A step has no Java, and Beam's workers elsewhere do not find it.
 _ONLY_HERE = ("--flink_job_server_jar", "--spark_job_server_jar")
+_LOOPBACK = "--environment_type=LOOPBACK"
 NEEDED_BY_ALL = {
     "root": "give a folder in a bucket that the cluster can write, such as gs://bucket/pointnet",
     "image": "give the image that `make image` built and pushed, with its tag or digest",
@@ -69,19 +71,36 @@ def check_cluster(
             f"notify.webhook_variable is given, and a step of {section} has no such variable; put "
             "the address into a file that the step can read, and give notify.webhook_file: gs://..."
         )
-    for arg in beam_args(config.beam):
-        if arg.partition("=")[0] in _ONLY_HERE or arg == "--environment_type=LOOPBACK":
-            raise ConfigError(
-                f"beam has Beam started with {arg}, which holds for this machine and not inside a "
-                f"step of {section}: give the job_endpoint of a job server that runs already, and "
-                "environment_type DOCKER with the image"
-            )
+    _check_beam_of_steps(config.beam, section)
     for key, wanted in (
         ("resources", cluster.resources),
         *((f"resources_of.{name}", own) for name, own in cluster.resources_of.items()),
     ):
         if wanted.accelerator:
             check_accelerator(f"{section}.{key}.accelerator", wanted.accelerator)
+
+
+def _check_beam_of_steps(beam: BeamSettings, section: str) -> None:
+    """Raises a ConfigError where Beam's settings for the steps hold for this machine alone."""
+    # Conversion runs where it is started, and not in a step.
+    steps = [name for name in beam.components if name != CONVERSION]
+    found = {}
+    for step in ("", *steps):
+        runner = (beam.components[step].runner if step else None) or beam.runner
+        if runner in ("flink", "spark") and getattr(beam, runner).job_server_jar:
+            found[step] = f"beam.{runner}.job_server_jar"
+    # Looked at afterwards, as Beam's options ask for a Java of this machine.
+    for step in () if found else ("", *steps):
+        args = beam_args(beam, step)
+        for arg in args:
+            if arg.partition("=")[0] in _ONLY_HERE or arg == _LOOPBACK:
+                found.setdefault(step, arg)
+    for step, what in found.items():
+        raise ConfigError(
+            f"{f'beam.components.{step}' if step else 'beam'} has Beam started with {what}, which "
+            f"holds for this machine and not inside a step of {section}: give the job_endpoint of "
+            "a job server that runs already, and environment_type DOCKER with the image"
+        )
 
 
 def check_batch(config: PipelineConfig, replicas: int, where: str) -> None:

@@ -115,12 +115,20 @@ def submit_to_vertex(run: Submission, say: Callable[[str], None]) -> None:
                 # What enters a run in an experiment is the client, not the service.
                 say(f"vertex.experiment: a schedule's runs are not entered in {vertex.experiment}")
             return
-        job.submit(
-            service_account=vertex.service_account,
-            network=vertex.network,
-            experiment=vertex.experiment,
-        )
+        problem = ""
+        try:
+            job.submit(
+                service_account=vertex.service_account,
+                network=vertex.network,
+                experiment=vertex.experiment,
+            )
+        except Exception as error:  # the client enters it in the experiment after it has started
+            if not _has_started(job):
+                raise
+            problem = first_line(error)
         say(f"run {job.resource_name}")
+        if problem:
+            say(f"the run goes on, but was not entered in {vertex.experiment}: {problem}")
         say(
             f"watch it: https://console.cloud.google.com/vertex-ai/locations/{vertex.region}"
             f"/pipelines/runs/{job.job_id}?project={vertex.project}"
@@ -128,6 +136,13 @@ def submit_to_vertex(run: Submission, say: Callable[[str], None]) -> None:
         if run.wait:
             job.wait()
             say("the run has succeeded")
+
+
+def _has_started(job: Any) -> bool:
+    try:
+        return bool(job.resource_name)
+    except RuntimeError:  # Google's client has it only after the job is made
+        return False
 
 
 def _who(config: PipelineConfig) -> str:

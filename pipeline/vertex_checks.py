@@ -8,20 +8,17 @@ from pipeline.cluster_checks import (
     check_batch,
     check_batch_of_step,
     check_cluster,
+    trainer_resources,
 )
+from pipeline.cluster_settings import CustomJobSettings, VertexSettings
 from pipeline.config import ConfigError, PipelineConfig
+from pipeline.vertex_machines import check_count, check_machine
 
 SECTION = "vertex"
 _NEEDED = {
     "project": "give the id of the Google Cloud project",
     "region": "give the region where everything runs, such as europe-west4",
     **NEEDED_BY_ALL,
-}
-# How many of a kind one machine takes; Vertex AI says no only when the job starts.
-_COUNTS = {
-    "NVIDIA_TESLA_T4": (1, 2, 4),
-    "NVIDIA_TESLA_V100": (1, 2, 4, 8),
-    "NVIDIA_L4": (1, 2, 4, 8),
 }
 
 
@@ -45,9 +42,20 @@ def check(config: PipelineConfig) -> None:
         )
     for key, used in (("training", vertex.custom_job), ("endpoint", vertex.endpoint.name)):
         machine = getattr(vertex, key)
-        if used and machine.accelerator:
+        if not used:
+            continue
+        if machine.accelerator:
             check_accelerator(f"{SECTION}.{key}.accelerator", machine.accelerator)
-            _check_count(f"{SECTION}.{key}.accelerators", machine.accelerator, machine.accelerators)
+        check_machine(
+            f"{SECTION}.{key}", machine.machine, machine.accelerator, machine.accelerators
+        )
+    _check_steps(vertex)
+    if vertex.endpoint.name and vertex.endpoint.accelerator and "-cpu." in vertex.endpoint.image:
+        raise ConfigError(
+            f"vertex.endpoint.accelerator is {vertex.endpoint.accelerator}, and vertex.endpoint."
+            f"image ({vertex.endpoint.image}) is one for CPUs: give the tf2-gpu container, or no "
+            "accelerator"
+        )
     if vertex.custom_job:
         training = vertex.training
         each = training.accelerators if training.accelerator else 1
@@ -66,12 +74,27 @@ def check_accelerator(key: str, kind: str) -> None:
         raise ConfigError(f"{key}: found {kind!r}; Vertex AI's GPUs are {', '.join(known)}")
 
 
-def _check_count(key: str, kind: str, count: int) -> None:
-    counts = _COUNTS.get(kind, (count,))
-    if count not in counts:
+def _check_steps(vertex: VertexSettings) -> None:
+    """Looks at the GPUs of the pipeline's own steps, and at what a custom job would have used."""
+    for name, resources in (("", vertex.resources), *vertex.resources_of.items()):
+        if resources.accelerator:
+            key = f"{SECTION}.resources_of.{name}" if name else f"{SECTION}.resources"
+            check_count(f"{key}.accelerators", resources.accelerator, resources.accelerators)
+    if vertex.custom_job:
+        if trainer_resources(vertex).accelerator:
+            raise ConfigError(
+                "vertex.custom_job is true, and the Trainer's own step has an accelerator too "
+                "(resources or resources_of.Trainer), which would only wait for the job: leave it "
+                "out, or set custom_job to false"
+            )
+        return
+    unused = [key for key, value in vertex.training if value != getattr(CustomJobSettings(), key)]
+    keys = [f"training.{key}" for key in unused] + ["tensorboard"] * bool(vertex.tensorboard)
+    if keys:
         raise ConfigError(
-            f"{key}: found {count}; a machine has {', '.join(map(str, counts))} of {kind}: give "
-            "one of these, and more machines for more of them"
+            f"vertex.custom_job is false, and {', '.join(keys)} would do nothing without one: the "
+            "Trainer's step has what vertex.resources_of.Trainer says; leave them out, or set "
+            "custom_job to true"
         )
 
 

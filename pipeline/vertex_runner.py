@@ -147,7 +147,13 @@ def compile_pipeline(config: PipelineConfig, places: Places, file: Path) -> None
 def main() -> None:
     """For TFX's command line; see the module."""
     try:
-        config = load_config(os.environ.get("POINTNET_CONFIG") or "cluster_example")
+        name = os.environ.get("POINTNET_CONFIG")
+        if not name:
+            raise ConfigError(
+                "the environment variable POINTNET_CONFIG is not set, and TFX's command takes no "
+                "other word of a config: export POINTNET_CONFIG=mine.yaml"
+            )
+        config = load_config(name)
         check(config)
         manifest = read_manifest(os.environ.get("POINTNET_MANIFEST", ""))
         places = cluster_places(config, config.vertex, manifest)

@@ -15,11 +15,13 @@ from pipeline.cli import main
 from pipeline.compilation import IMAGE_FOLDER, cluster_places
 from pipeline.config import ConfigError, load_config, parse_config, to_yaml
 from pipeline.specs import compile_specs
+from pipeline.vertex_machines import check_machine
 from preprocessing.convert import convert
 from preprocessing.demo_shapes import make_demo_shapes
 
 EXAMPLE = load_config("cluster_example")
 ROOT = Path(__file__).resolve().parents[2]
+FLINK = {"runner": "flink"}
 GENERIC_TRAINER = "tfx.components.trainer.executor.GenericExecutor"
 
 
@@ -134,7 +136,13 @@ def test_vertexs_trainer_is_a_custom_job(vertex, tmp_path):
             "vertex",
             tensorboard="projects/1/locations/europe-west4/tensorboards/2",
             encryption_key="projects/p/locations/l/keyRings/r/cryptoKeys/k",
-            training={"workers": 4, "accelerator": "NVIDIA_L4", "accelerators": 4, "spot": True},
+            training={
+                "machine": "g2-standard-48",
+                "workers": 4,
+                "accelerator": "NVIDIA_L4",
+                "accelerators": 4,
+                "spot": True,
+            },
         ),
         tmp_path,
     )
@@ -162,7 +170,13 @@ def test_vertexs_trainer_may_be_a_step_of_its_own(tmp_path):
 
 
 def test_a_blessed_model_may_go_to_an_endpoint_too(tmp_path):
-    config = changed("vertex", endpoint={"name": "parts", "accelerator": "NVIDIA_L4"})
+    endpoint = {
+        "name": "parts",
+        "machine": "g2-standard-8",
+        "accelerator": "NVIDIA_L4",
+        "image": "us-docker.pkg.dev/vertex-ai/prediction/tf2-gpu.2-15:latest",
+    }
+    config = changed("vertex", endpoint=endpoint)
     spec = compiled(config, tmp_path, "vertex")["pipelineSpec"]
     path = container(spec, "EndpointPusher")["args"][1]
     assert path == "components.endpoint_pusher.executor.Executor"
@@ -249,7 +263,35 @@ def test_the_manifest_says_which_parts_and_which_of_them_are_tested(tmp_path):
             "vertex",
             {"training": {"accelerators": 3}},
             "vertex",
-            "vertex.training.accelerators: found 3; a machine has 1, 2, 4 of NVIDIA_TESLA_T4",
+            "vertex.training.accelerators: found 3; n1-standard-16 has 1, 2, 4 of NVIDIA_TESLA_T4",
+        ),
+        (
+            "vertex",
+            {"training": {"accelerator": "NVIDIA_L4"}},
+            "vertex",
+            "vertex.training.machine is n1-standard-16, which has no NVIDIA_L4 .*g2-standard-",
+        ),
+        (
+            "vertex",
+            {"endpoint": {"name": "parts", "accelerator": "NVIDIA_TESLA_T4"}},
+            "vertex",
+            "vertex.endpoint.accelerator is NVIDIA_TESLA_T4, and .*tf2-cpu.* is one for CPUs",
+        ),
+        (
+            "vertex",
+            {"resources_of": {"Trainer": {"accelerator": "NVIDIA_TESLA_T4"}}},
+            "vertex",
+            "vertex.custom_job is true, and the Trainer's own step has an accelerator too",
+        ),
+        (
+            "vertex",
+            {
+                "custom_job": False,
+                "training": {"workers": 2, "spot": True},
+                "tensorboard": "projects/1/locations/l/tensorboards/2",
+            },
+            "vertex",
+            "vertex.custom_job is false, and training.workers, training.spot, tensorboard would do",
         ),
         (
             "vertex",
@@ -258,7 +300,7 @@ def test_the_manifest_says_which_parts_and_which_of_them_are_tested(tmp_path):
                 "resources_of": {"Trainer": {"accelerator": "NVIDIA_L4", "accelerators": 5}},
             },
             "vertex",
-            "a multiple of the 5 devices .*vertex.resources_of.Trainer.accelerators: 5",
+            "vertex.resources_of.Trainer.accelerators: found 5; a machine has 1, 2, 4, 8, 16 of NV",
         ),
         (
             "kubeflow",
@@ -322,6 +364,56 @@ def test_a_runner_of_this_machine_is_refused():
     beam = EXAMPLE.beam.model_validate({"runner": "flink", "flink": flink})
     with pytest.raises(ConfigError, match=r"LOOPBACK, which holds .* not inside a step of vertex"):
         vertex_checks.check(EXAMPLE.model_copy(update={"beam": beam}))
+    with pytest.raises(ConfigError, match=r"beam.components.Transform has Beam started with --env"):
+        vertex_checks.check(changed("beam", flink=flink, components={"Transform": FLINK}))
+    # Conversion is started from here.
+    vertex_checks.check(changed("beam", flink=flink, components={"Conversion": FLINK}))
+
+
+def test_a_step_starts_no_job_server():
+    image = {"environment_type": "DOCKER", "environment_config": "image:1"}
+    flink = {"master": "flink:8081", "job_server_jar": "published", **image}
+    sentence = r"beam.components.Transform has Beam started with beam.flink.job_server_jar, which"
+    with pytest.raises(ConfigError, match=sentence):
+        kubeflow_checks.check(changed("beam", flink=flink, components={"Transform": FLINK}))
+
+
+@pytest.mark.parametrize(
+    ("machine", "kind", "count"),
+    [
+        ("n1-standard-4", "NVIDIA_TESLA_T4", 1),
+        ("n1-standard-96", "NVIDIA_TESLA_T4", 4),
+        ("n1-highmem-8", "NVIDIA_TESLA_V100", 1),
+        ("n1-standard-96", "NVIDIA_TESLA_V100", 8),
+        ("g2-standard-12", "NVIDIA_L4", 1),
+        ("g2-standard-96", "NVIDIA_L4", 8),
+        ("a2-highgpu-2g", "NVIDIA_TESLA_A100", 2),
+        ("a2-megagpu-16g", "NVIDIA_TESLA_A100", 16),
+        ("a3-highgpu-8g", "NVIDIA_H100_80GB", 8),
+        ("n2-standard-16", None, 1),
+        # Not in the table: Vertex AI may have it.
+        ("z9-standard-16", "NVIDIA_GB200", 3),
+    ],
+)
+def test_a_machine_takes_the_gpus_that_google_has_in_it(machine, kind, count):
+    check_machine("vertex.training", machine, kind, count)
+
+
+@pytest.mark.parametrize(
+    ("machine", "kind", "count", "words"),
+    [
+        ("g2-standard-12", "NVIDIA_TESLA_T4", 1, "which has NVIDIA_L4, and .* NVIDIA_TESLA_T4"),
+        ("a2-highgpu-1g", None, 1, "which has NVIDIA_TESLA_A100, and .*accelerator is null"),
+        ("a2-highgpu-4g", "NVIDIA_TESLA_A100", 2, "found 2; a2-highgpu-4g has 4 of .*: give that"),
+        ("g2-standard-24", "NVIDIA_L4", 1, "found 1; g2-standard-24 has 2 of NVIDIA_L4"),
+        ("n1-standard-16", "NVIDIA_TESLA_V100", 1, "found 1; n1-standard-16 has 2, 4, 8 of"),
+        ("n1-standard-32", "NVIDIA_TESLA_T4", 1, "found 1; n1-standard-32 has 2, 4 of"),
+        ("n2-standard-16", "NVIDIA_TESLA_T4", 1, "has no NVIDIA_TESLA_T4 .*called n1-standard-"),
+    ],
+)
+def test_gpus_that_a_machine_has_not_are_refused(machine, kind, count, words):
+    with pytest.raises(ConfigError, match=words):
+        check_machine("vertex.training", machine, kind, count)
 
 
 def test_a_category_that_is_not_shapenets_needs_the_manifest(tmp_path):
@@ -452,3 +544,9 @@ def test_tfxs_own_command_line_makes_the_same_job(vertex, tmp_path, monkeypatch)
     assert "created successfully" in done.output, done.output
     (file,) = tmp_path.glob("vertex/*/pipeline.json")
     assert json.loads(file.read_text()) == vertex
+
+
+def test_tfxs_own_command_line_takes_no_config_that_nobody_named(monkeypatch):
+    monkeypatch.delenv("POINTNET_CONFIG", raising=False)
+    with pytest.raises(SystemExit, match=r"POINTNET_CONFIG is not set, .*export POINTNET_CONFIG="):
+        vertex_runner.main()

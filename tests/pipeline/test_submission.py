@@ -262,6 +262,33 @@ def test_a_schedule_on_vertex_says_that_no_experiment_knows_its_runs(vertex_call
     assert said[1:] == ["vertex.experiment: a schedule's runs are not entered in shapes"]
 
 
+def test_a_run_that_no_experiment_took_is_not_submitted_again(vertex_calls, specs, monkeypatch):
+    def into_no_experiment(self, experiment):
+        raise AttributeError("'str' object has no attribute 'name'")
+
+    def submit(self, experiment=None, **_):
+        self._gca_resource.name = "projects/p/locations/l/pipelineJobs/j"
+        self._associate_to_experiment(experiment)
+
+    monkeypatch.setattr(aiplatform.PipelineJob, "_associate_to_experiment", into_no_experiment)
+    monkeypatch.setattr(aiplatform.PipelineJob, "submit", submit)
+    vertex = EXAMPLE.vertex.model_copy(update={"experiment": "shapes"})
+    said = []
+    config = EXAMPLE.model_copy(update={"vertex": vertex})
+    submit_to_vertex(Submission(config, specs["vertex"], {}), said.append)
+    assert said[0] == "run projects/p/locations/l/pipelineJobs/j"
+    assert said[1].startswith("the run goes on, but was not entered in shapes: ")
+
+
+def test_a_run_that_did_not_start_is_said_to_have_failed(vertex_calls, specs, monkeypatch):
+    def refused(self, **_):
+        raise Forbidden("no aiplatform.pipelineJobs.create")
+
+    monkeypatch.setattr(aiplatform.PipelineJob, "submit", refused)
+    with pytest.raises(SubmissionError, match=r"403 no aiplatform\.pipelineJobs\.create"):
+        submit_to_vertex(Submission(EXAMPLE, specs["vertex"], {}), print)
+
+
 @pytest.mark.parametrize(("state", "made"), [("ACTIVE", 0), ("PAUSED", 0), ("COMPLETED", 1)])
 def test_vertex_is_given_no_second_schedule_of_the_same_name(
     state, made, vertex_calls, specs, monkeypatch

@@ -23,6 +23,7 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
 
+from components.endpoint_pusher.executor import ENCRYPTION_KEY
 from pipeline.cluster_checks import read_manifest
 from pipeline.cluster_settings import VertexSettings
 from pipeline.cluster_step import COMMAND
@@ -112,6 +113,7 @@ def _endpoint(vertex: VertexSettings) -> dict[str, Any]:
     return {
         _google.VERTEX_CONTAINER_IMAGE_URI_KEY: endpoint.image,
         _google.SERVING_ARGS_KEY: arguments,
+        **({ENCRYPTION_KEY: vertex.encryption_key} if vertex.encryption_key else {}),
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from components.endpoint_pusher.executor import ENCRYPTION_KEY
 from pipeline import kubeflow_checks, vertex_checks, vertex_runner
 from pipeline.cli import main
 from pipeline.compilation import IMAGE_FOLDER, cluster_places
@@ -176,7 +177,8 @@ def test_a_blessed_model_may_go_to_an_endpoint_too(tmp_path):
         "accelerator": "NVIDIA_L4",
         "image": "us-docker.pkg.dev/vertex-ai/prediction/tf2-gpu.2-15:latest",
     }
-    config = changed("vertex", endpoint=endpoint)
+    key = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
+    config = changed("vertex", endpoint=endpoint, encryption_key=key)
     spec = compiled(config, tmp_path, "vertex")["pipelineSpec"]
     path = container(spec, "EndpointPusher")["args"][1]
     assert path == "components.endpoint_pusher.executor.Executor"
@@ -185,6 +187,7 @@ def test_a_blessed_model_may_go_to_an_endpoint_too(tmp_path):
     given = json.loads(parameter(spec, "EndpointPusher", "custom_config"))
     assert given["ai_platform_serving_args"]["endpoint_name"] == "parts"
     assert given["ai_platform_serving_args"]["accelerator_type"] == "NVIDIA_L4"
+    assert given[ENCRYPTION_KEY] == key
     assert given["ai_platform_vertex_container_image_uri"] == config.vertex.endpoint.image
 
 

@@ -10,7 +10,7 @@ from google.cloud.aiplatform.utils import gcs_utils
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils
 
-from components.endpoint_pusher.executor import Executor
+from components.endpoint_pusher.executor import ENCRYPTION_KEY, Executor
 from tests.components.endpoint_pusher.vertex_services import VertexServices
 
 NAME = "parts"
@@ -29,7 +29,7 @@ def vertex(monkeypatch):
     aiplatform.initializer.global_config.__init__()
 
 
-def push(folder, blessed=1):
+def push(folder, blessed=1, **config):
     """Runs the component; returns the artifact that says what was pushed."""
     model, blessing = standard_artifacts.Model(), standard_artifacts.ModelBlessing()
     model.uri, blessing.uri = str(folder / "model"), str(folder / "blessing")
@@ -55,6 +55,7 @@ def push(folder, blessed=1):
                         "max_replica_count": 2,
                         "traffic_percentage": 100,
                     },
+                    **config,
                 }
             )
         },
@@ -85,6 +86,13 @@ def test_a_first_model_has_none_before_it(vertex, tmp_path):
     (endpoint,) = vertex.endpoints
     assert vertex.deployed(endpoint) == {"new"}
     assert "undeploy_model" not in vertex.calls
+
+
+@pytest.mark.parametrize("key", ["projects/p/locations/l/keyRings/r/cryptoKeys/k", ""])
+def test_model_and_endpoint_are_under_the_key_that_the_config_names(vertex, tmp_path, key):
+    push(tmp_path, **({ENCRYPTION_KEY: key} if key else {}))
+    made = [*vertex.models.values(), *vertex.endpoints.values()]
+    assert [one.encryption_spec.kms_key_name for one in made] == [key, key]
 
 
 @pytest.mark.parametrize("new, canary", [(71, 29), (29, 71)])

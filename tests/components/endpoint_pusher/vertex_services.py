@@ -76,7 +76,9 @@ class VertexServices:
 
     def create_endpoint(self, endpoint, **_):
         self.calls.append("create_endpoint")
-        return done(self.endpoints[self.add_endpoint(endpoint.display_name)])
+        made = self.endpoints[self.add_endpoint(endpoint.display_name)]
+        made.encryption_spec = endpoint.encryption_spec
+        return done(made)
 
     def upload_model(self, request, **_):
         self.calls.append("upload_model")

@@ -22,6 +22,7 @@ class Executor(executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
+        """See the base class; a graph that an attempt before left there is written anew."""
         with _written_by(graph_writing.WriteTransformFn):
             super().Do(input_dict, output_dict, exec_properties)
 

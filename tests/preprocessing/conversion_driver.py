@@ -2,9 +2,9 @@
 
 A line is a JSON object: source, output, seed, kill_at. Each conversion runs in a forked process,
 which has Beam imported already. Its moments are counted by Python's audit events: just before a
-file of the source or of the output is opened, and before anything is made, renamed or removed. At
-moment `kill_at` the process sends itself SIGKILL. Answered with a JSON line: the signal that ended
-it (0: none), and the moments if it ended well.
+file of the source or of the output is opened, and before anything there is made, renamed or
+removed. At moment `kill_at`, a number or what happens then, the process sends itself SIGKILL.
+Answered with a JSON line: the signal that ended it (0: none), and the moments if it ended well.
 """
 
 import json
@@ -27,9 +27,13 @@ def convert_until(order, answer):
     moments = []
 
     def watch(event, arguments):
-        if event in CHANGES or (event == "open" and str(arguments[0]).startswith(watched)):
-            moments.append([event, *(str(a).removeprefix(folder) for a in arguments[:2])])
-            if len(moments) == order["kill_at"]:
+        if event != "open" and event not in CHANGES:
+            return
+        path = str(arguments[0])
+        # A tree is removed by names inside an opened folder; Beam's own files lie elsewhere.
+        if path.startswith(watched) or (event in CHANGES and not os.path.isabs(path)):
+            moments.append([event, *(str(a).removeprefix(order["output"]) for a in arguments[:2])])
+            if order["kill_at"] in (len(moments), moments[-1]):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     settings = DataSettings(shard_megabytes=0.0005, seed=order["seed"])

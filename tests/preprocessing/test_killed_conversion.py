@@ -19,6 +19,8 @@ from preprocessing.manifest import MANIFEST, Manifest
 
 pytestmark = pytest.mark.slow
 OLD_SEED, SEED = 1, 0
+# The moments at which the new data set takes the old one's place, by what is added to its name.
+EXCHANGE = (["os.rename", "", ".replaced"], ["os.rename", ".partial", ""])
 
 
 class Driver:
@@ -35,16 +37,18 @@ class Driver:
             env={**os.environ, "TMPDIR": str(temporary)},
         )
 
-    def convert(self, source, output, seed=SEED, kill_at=0):
-        anew = not output.exists()
+    def convert(self, source, output, seed=SEED, kill_at=0, old=None):
+        """Converts; where it is to be killed, over a copy of the old data set."""
+        if old:
+            shutil.copytree(old, output)
         order = {"source": str(source), "output": str(output), "seed": seed, "kill_at": kill_at}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
-        if kill_at and anew and answer["signal"] == 0:
+        if isinstance(kill_at, int) and kill_at and answer["signal"] == 0:
             # It had fewer moments than the undisturbed one (threads may share a folder's making).
             shutil.rmtree(output)
-            return self.convert(source, output, seed, len(answer["moments"]))
+            return self.convert(source, output, seed, len(answer["moments"]), old)
         assert answer["signal"] == (signal.SIGKILL if kill_at else 0)
         return answer["moments"]
 
@@ -129,33 +133,29 @@ def test_killed_while_making_a_data_set(driver, source, undisturbed, tmp_path):
 def test_killed_while_replacing_a_data_set(driver, source, undisturbed, tmp_path):
     folder, _, moments = undisturbed
     old, new = contents(folder / "old"), contents(folder / "new")
-    exchange = [i for i, (event, *_) in enumerate(moments, 1) if event == "os.rename"][-2:]
-    chosen = [*spread(moments, seed=1), *exchange, *range(exchange[-1] + 1, len(moments), 6)]
+    clearing = range(len(moments) - moments[::-1].index(EXCHANGE[-1]) + 1, len(moments), 6)
     seen = set()
-    for number, moment in enumerate(sorted(set(chosen))):
+    for number, moment in enumerate([*sorted({*spread(moments, seed=1), *clearing}), *EXCHANGE]):
         out = tmp_path / str(number) / "data"
-        shutil.copytree(folder / "old", out)
-        driver.convert(source, out, kill_at=moment)
+        driver.convert(source, out, kill_at=moment, old=folder / "old")
         if out.exists():
             found = contents(out)
-            assert found in (old, new), moments[moment - 1]
+            assert found in (old, new), moment
             seen.add("old" if found == old else "new")
         else:
             assert contents(out.with_name("data.replaced")) == old
             assert contents(out.with_name("data.partial")) == new
             seen.add("set aside")
         driver.convert(source, out)
-        assert contents(out) == new, moments[moment - 1]
-        assert os.listdir(out.parent) == ["data"], moments[moment - 1]
+        assert contents(out) == new, moment
+        assert os.listdir(out.parent) == ["data"], moment
     assert seen == {"old", "set aside", "new"}
 
 
 def test_a_data_set_that_was_set_aside_is_put_back(driver, source, undisturbed, tmp_path):
-    folder, _, moments = undisturbed
+    folder, _, _ = undisturbed
     out = tmp_path / "data"
-    shutil.copytree(folder / "old", out)
-    last_rename = max(i for i, (event, *_) in enumerate(moments, 1) if event == "os.rename")
-    driver.convert(source, out, kill_at=last_rename)
+    driver.convert(source, out, kill_at=EXCHANGE[-1], old=folder / "old")
     assert not out.exists()
     # Asked for again, the old data set is found whole: no shape is read.
     again = driver.convert(source, out, OLD_SEED)

@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from deploy.flink.free_ports import free_ports
 from deploy.flink.job_server import CACHE, HERE, CannotBuild, job_server_jar
 from requirements import environment
 
@@ -36,7 +37,7 @@ ROOT = HERE.parents[1]
 REQUIREMENTS = HERE / "requirements.txt"
 JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
-START_SECONDS = 120
+START_SECONDS = 600
 
 # Beside Flink's own memory, see flink-conf.yaml: heap, and direct memory for network and gRPC.
 MEMORY = {JOB_MANAGER: ("512m", "256m"), TASK_MANAGER: ("512m", "1024m")}
@@ -83,13 +84,6 @@ def opened_packages(jar: Path) -> list[str]:
     return []
 
 
-def free_port() -> int:
-    """A port of the loopback interface that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 # Loaded here: between fork and exec nothing may wait for a lock that another thread holds.
 _LIBC = ctypes.CDLL(None)
 
@@ -110,9 +104,9 @@ class FlinkCluster:
 
     def __init__(self, folder: Path, task_managers: int = 2) -> None:
         self.folder = folder
-        self.rest = f"127.0.0.1:{free_port()}"
-        self.job_endpoint = f"127.0.0.1:{free_port()}"
-        self._rpc_port = free_port()
+        rest, jobs, self._rpc_port = free_ports(3)
+        self.rest = f"127.0.0.1:{rest}"
+        self.job_endpoint = f"127.0.0.1:{jobs}"
         self._wanted = task_managers
         self._jar = job_server_jar()
         self._libraries = flink_libraries()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
+from deploy.flink.free_ports import free_ports
 from pipeline.cli import main
 
 COMMAND = Path(sys.executable).parent / "pointnet-parts"
@@ -23,12 +23,7 @@ BOUND = 900
 @pytest.mark.slow
 def test_two_workers_train_by_one_command_what_a_run_trained(first_run, tmp_path):
     runs, _, _ = first_run
-    held = [socket.socket() for _ in range(2)]
-    for one in held:
-        one.bind(("localhost", 0))
-    cluster = {"worker": [f"localhost:{one.getsockname()[1]}" for one in held]}
-    for one in held:
-        one.close()
+    cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
     workers = []
     try:
         for index in range(2):

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,8 @@ from tfx.orchestration.pipeline import RunOptions
 
 from components.evaluator.metrics import CANDIDATE, metrics_by_slice
 from components.evaluator.standalone import evaluate
-from deploy.flink.cluster import FlinkCluster
-from deploy.flink.job_server import missing_tools
+from deploy.flink.cluster import FlinkCluster, flink_libraries
+from deploy.flink.job_server import job_server_jar, missing_tools
 from pipeline.beam_settings import CONVERSION, beam_args
 from pipeline.config import load_config, parse_config
 from pipeline.graph import Places, create_pipeline, evaluation_config
@@ -32,6 +33,7 @@ from preprocessing.convert import convert
 from preprocessing.demo_shapes import make_demo_shapes
 from preprocessing.tfrecord import is_record_file
 from tests.e2e.conftest import TINY, Runs
+from tests.fetching import fetched_and_built
 
 WANTED = "POINTNET_FLINK"
 # Several record files, so that there is something to share between two TaskManagers.
@@ -59,6 +61,8 @@ def cluster(tmp_path_factory):
         pytest.skip(f"needs Apache Flink; `make test-flink` starts one ({WANTED}=1)")
     if missing := missing_tools():
         pytest.skip(f"{' and '.join(missing)} not installed: no Flink, and no job server for it")
+    fetched_and_built(job_server_jar)
+    fetched_and_built(flink_libraries)
     with FlinkCluster(tmp_path_factory.mktemp("flink")) as running:
         yield running
 
@@ -315,6 +319,12 @@ def kill_in_mid_job(cluster, known):
                         victims.append((job, place["taskmanager-id"]))
         return bool(victims)
 
-    cluster.wait_until(at_work, "a TaskManager is in the middle of a job", 900)
+    def seen_at_work():
+        # The JobManager may be too busy to answer in time.
+        with suppress(OSError):
+            return at_work()
+        return False
+
+    cluster.wait_until(seen_at_work, "a TaskManager is in the middle of a job", 900)
     cluster.kill_task_manager(victims[0][1])
     return victims[0]

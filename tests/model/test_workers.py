@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.util import event_pb2
 
+from deploy.flink.free_ports import free_ports
 from model.curves import CURVES_FILE, TENSORBOARD_FOLDER, Curves
 from model.devices import is_chief, training_strategy
 from model.network import build_network
@@ -112,16 +112,6 @@ class Job:
     def curves(self, name):
         with (self.folder / name / "run" / CURVES_FILE).open(newline="") as file:
             return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
-
-
-def free_ports(count):
-    held = [socket.socket() for _ in range(count)]
-    for one in held:
-        one.bind(("localhost", 0))
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from serving.segmenter import Answer, Segmenter
 
 # Another order of sums, as in batches of other sizes, moves probabilities by some 1e-7.
 _TOLERANCE = 1e-5
-_MOST_TIMES = 20
+_MOST_TIMES = 200
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -12,11 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 import requests
 
 from components.model_server_probe.docker import docker_answers
+from deploy.flink.free_ports import free_ports
 
 PROGRAM = "tensorflow_model_server"
 IMAGE = os.environ.get("SERVING_IMAGE", "tensorflow/serving:2.21.0")
@@ -44,23 +45,29 @@ class RealServer:
 
 @contextmanager
 def real_server(base: Path, name: str = "pointnet_parts") -> Iterator[RealServer]:
-    """Serves a base folder by the real model server; skips, saying why, where there is none."""
-    ports = _free_ports(2)
+    """Serves a base folder by the real model server; skips where there is none, and says why."""
+    ports = free_ports(2)
     version = max(int(path.name) for path in base.iterdir() if path.name.isdecimal())
     found = RealServer(*(f"127.0.0.1:{port}" for port in ports), name, version)
-    process = subprocess.Popen(
-        _command(base, name, *ports), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        _wait(found, process)
-        yield found
-    finally:
-        process.terminate()
+    command = _command(base, name, *ports)
+    with TemporaryFile() as words:
+        process = subprocess.Popen(command, stdout=words, stderr=subprocess.STDOUT)
         try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            if not _comes_up(found, process):
+                words.seek(0)
+                said = words.read().decode(errors="replace")[-3000:]
+                pytest.fail(
+                    f"{command[0]} did not make the model available within {_MOST_SECONDS} s; it "
+                    f"ended with {process.poll()} (None: not yet), and said:\n{said}"
+                )
+            yield found
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _command(base: Path, name: str, grpc_port: int, rest_port: int) -> list[str]:
@@ -81,16 +88,8 @@ def _command(base: Path, name: str, grpc_port: int, rest_port: int) -> list[str]
     ]
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-def _wait(server: RealServer, process: subprocess.Popen) -> None:
-    """Returns when the model is available."""
+def _comes_up(server: RealServer, process: subprocess.Popen[bytes]) -> bool:
+    """Waits until the model is available; whether it is."""
     url = f"http://{server.rest_address}/v1/models/{server.name}"
     until = time.monotonic() + _MOST_SECONDS
     pause = threading.Event()
@@ -100,8 +99,8 @@ def _wait(server: RealServer, process: subprocess.Popen) -> None:
         try:
             status = session.get(url, timeout=5).json()
             if status["model_version_status"][0]["state"] == "AVAILABLE":
-                return
+                return True
         except (requests.RequestException, ValueError, KeyError):
             pass
         pause.wait(0.2)
-    raise TimeoutError(f"{server.rest_address}: the model server did not become available")
+    return False

@@ -19,6 +19,7 @@ import tensorflow as tf
 from model.signatures import PARTS_ASSET, export
 from preprocessing.examples import to_example
 from schema.record import CloudRecord
+from tests.fetching import fetched_and_built
 from tests.model.test_signatures import MUG, ROCKET, cloud, make_network
 
 JAVA = Path(__file__).parent / "java"
@@ -80,9 +81,14 @@ def java_program(tmp_path_factory):
         pytest.skip(f"{' and '.join(missing)} not installed: no TensorFlow for Java")
     folder = tmp_path_factory.mktemp("java")
     project = shutil.copytree(JAVA, folder / "project")
-    build = ["mvn", "-q", "-B", "package", "dependency:copy-dependencies"]
-    done = subprocess.run(build, cwd=project, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:]
+
+    def build():
+        words = ["mvn", "-q", "-B", "package", "dependency:copy-dependencies"]
+        done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(done.stdout)
+
+    fetched_and_built(build)
     (program,) = project.glob("target/*.jar")
     libraries = [program, *project.glob("target/dependency/*.jar")]
     cache = f"-Dorg.bytedeco.javacpp.cachedir={folder / 'cache'}"

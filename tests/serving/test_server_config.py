@@ -34,7 +34,6 @@ from serving.model_config import (
     empty_config,
     model_of,
 )
-from tests.serving.loopback_server import LoopbackServer
 
 NAME = "pointnet_parts"
 STATUS = f"/v1/models/{NAME}"
@@ -318,10 +317,10 @@ def test_the_probes_ask_for_the_model_by_rest(one_folder):
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-def test_composes_health_check_knows_a_server_that_serves(one_server):
+def test_composes_health_check_knows_a_server_that_serves(one_double):
     kind, *command = service()["healthcheck"]["test"]
     assert kind == "CMD"
-    port = one_server.rest_address.rsplit(":", 1)[1]
+    port = one_double.rest_address.rsplit(":", 1)[1]
 
     def healthy(name, port):
         asked = [w.replace("${SERVING_NAME:-pointnet_parts}", name) for w in command]
@@ -329,7 +328,6 @@ def test_composes_health_check_knows_a_server_that_serves(one_server):
         done = subprocess.run(asked, capture_output=True, timeout=60, check=False)
         return done.returncode == 0
 
-    assert isinstance(one_server, LoopbackServer)
     assert healthy(NAME, port)
     assert not healthy("another", port)
     assert not healthy(NAME, 1)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import sys
 
 import pytest
 
 from deploy import build_image
 from deploy.build_image import ImageProblem, Source
 from requirements.environment import ROOT
+from tests.programs import put_program
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CLEAN = Source("0.1.0", COMMIT, [])
 
 # Stands for Docker, Podman or Buildah: writes down what it is told, and answers what is asked.
-BUILDER = """#!{python}
-import json, os, sys
+BUILDER = """import json, os, sys
 words = sys.argv[1:]
 with open({log!r}, "a") as log:
     log.write(json.dumps([{name!r}, *words]) + "\\n")
@@ -45,10 +45,8 @@ def builders(tmp_path, monkeypatch):
 
     def make(*names, broken=()):
         for name in names:
-            file = tmp_path / name
-            fill = {"python": sys.executable, "log": str(log), "name": name, "broken": list(broken)}
-            file.write_text(BUILDER.format(**fill))
-            file.chmod(0o755)
+            fill = {"log": str(log), "name": name, "broken": list(broken)}
+            put_program(tmp_path / name, BUILDER.format(**fill))
         return lambda: [json.loads(line) for line in log.read_text().splitlines()]
 
     return make
@@ -161,6 +159,10 @@ def test_a_folder_without_git_is_refused_or_named():
 
 def test_the_source_is_this_checkouts(tmp_path, monkeypatch):
     """In a small repository, so that what is being edited here does not matter."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
     git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-C", str(tmp_path)]
     (tmp_path / "setup.py").write_text('setup(\n    version="1.2.3",\n)\n')
     for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):

@@ -69,7 +69,6 @@ def test_any_file_is_read_right_or_refused(name):
 
     @settings(
         max_examples=EXAMPLES,
-        deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     @given(st.one_of(damaged(SOUND[name]), damaged(SOUND[name]), TEXTS, st.binary(max_size=200)))

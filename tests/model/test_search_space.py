@@ -37,7 +37,7 @@ def configs(draw):
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(configs(), st.lists(shares, min_size=15, max_size=15))
 def test_every_draw_from_any_config_is_a_config_that_loads(config, places):
     network, training, points = config
@@ -53,7 +53,7 @@ def test_every_draw_from_any_config_is_a_config_that_loads(config, places):
         assert tried.learning_rate >= tried.final_learning_rate * (1 - 1e-9)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(configs())
 def test_the_defaults_are_the_config_itself(config):
     network, training, points = config

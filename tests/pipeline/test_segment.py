@@ -54,7 +54,6 @@ def server(one):
 def folder(tmp_path, monkeypatch):
     """Each test works in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
     return tmp_path
 
 

@@ -12,11 +12,13 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from deploy.flink.free_ports import free_ports
 from pipeline import serve as serving
 from pipeline.cli import main
 from requirements.environment import ROOT
@@ -24,6 +26,7 @@ from serving.exported_model import ExportedModel
 from serving.model_config import read_config
 from tests.model.test_signatures import ROCKET, cloud
 from tests.pipeline.test_segment import exported
+from tests.programs import put_program
 
 PARTS = {"categories": [{"name": "Rocket", "directory": "r", "parts": ["body", "fin"]}]}
 # What both fakes become: a server that tells the status, of VERSION in STATE, and nothing else.
@@ -44,9 +47,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
-FAKE_DOCKER = """#!{python}
-# A fake of docker with its compose plugin.
-import json, os, pathlib, subprocess, sys
+FAKE_DOCKER = """# A fake of docker with its compose plugin.
+import json, os, pathlib, socket, subprocess, sys, time
 notes = pathlib.Path({notes!r})
 words = sys.argv[1:]
 with notes.open("a") as file:
@@ -57,15 +59,17 @@ if fails and fails in words:
     sys.exit(f"the fake was told to fail at {{fails}}")
 pids = notes.with_name("pids")
 if "up" in words and fails != "start":
-    started = subprocess.Popen([sys.executable, "-c", {server!r}, os.environ["SERVING_REST_PORT"]])
+    port = os.environ["SERVING_REST_PORT"]
+    started = subprocess.Popen([sys.executable, "-c", {server!r}, port])
     pids.write_text(str(started.pid))
+    while socket.socket().connect_ex(("127.0.0.1", int(port))):
+        time.sleep(0.02)
 if "ps" in words and pids.exists():
     print("a container")
 if "logs" in words:
     print("the server's last words")
 """
-FAKE_BINARY = """#!{python}
-# A fake of tensorflow_model_server; ends by itself once it was asked.
+FAKE_BINARY = """# A fake of tensorflow_model_server; ends by itself once it was asked.
 import json, os, pathlib, sys
 os.environ["FAKE_ONCE"] = ""
 words = sys.argv[1:]
@@ -75,8 +79,7 @@ sys.argv = ["", port]
 exec({server!r})
 """
 # The double of TensorFlow Serving as the binary: it reads the very files that serve has written.
-DOUBLE = """#!{python}
-import pathlib, signal, sys
+DOUBLE = """import pathlib, signal, sys
 sys.path.insert(0, {root!r})
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
@@ -116,26 +119,23 @@ def path(tmp_path, monkeypatch):
     yield folder
     pids = tmp_path / "pids"
     if pids.exists():
-        os.kill(int(pids.read_text()), 9)
+        with suppress(ProcessLookupError):
+            os.kill(int(pids.read_text()), 9)
 
 
 def put(path, name, source):
     notes = path.parent / "notes"
-    text = source.format(python=sys.executable, notes=str(notes), server=STATUS_SERVER)
-    (path / name).write_text(text)
-    (path / name).chmod(0o755)
+    put_program(path / name, source.format(notes=str(notes), server=STATUS_SERVER))
     return lambda: [json.loads(line) for line in notes.read_text().splitlines()]
 
 
-def free_port():
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        return tried.getsockname()[1]
+def ports_of_ones_own():
+    grpc, rest = free_ports(2)
+    return ["--grpc-port", str(grpc), "--rest-port", str(rest)]
 
 
 def serve(out, *options, wait="30"):
-    ports = ["--grpc-port", str(free_port()), "--rest-port", str(free_port())]
-    options = [*ports, *map(str, options)]
+    options = [*ports_of_ones_own(), *map(str, options)]
     words = ["serve", "--out", str(out), "--wait", wait, *options]
     done = CliRunner().invoke(main, words)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
@@ -224,7 +224,7 @@ def test_with_a_gpu_both_compose_files_are_used(out, path):
 
 def test_it_may_be_asked_again_while_its_own_server_has_the_ports(out, path):
     put(path, "docker", FAKE_DOCKER)
-    ports = ["--grpc-port", free_port(), "--rest-port", free_port()]
+    ports = ports_of_ones_own()
     assert serve(out, *ports)[0] == 0
     first = int((path.parent / "pids").read_text())
     try:
@@ -297,7 +297,7 @@ def test_what_root_alone_can_read_is_said(out, path):
 
 
 def test_the_servers_own_binary_goes_before_docker_with_the_same_flags(out, path):
-    put(path, "docker", "#!/bin/false {python} {notes} {server}")
+    put(path, "docker", "raise SystemExit(1)")
     notes = put(path, serving.BINARY, FAKE_BINARY)
     status, said = serve(out)
     assert status == 0, said
@@ -313,7 +313,7 @@ def test_the_servers_own_binary_goes_before_docker_with_the_same_flags(out, path
 
 
 def test_a_binary_that_ends_at_once_is_said(out, path):
-    put(path, serving.BINARY, "#!/bin/false {python} {notes} {server}")
+    put(path, serving.BINARY, "raise SystemExit(1)")
     status, said = serve(out)
     assert status == 2 and "the server ended before it served" in said
 
@@ -405,14 +405,11 @@ def test_what_serve_writes_and_prints_works_with_the_double_of_the_server(tmp_pa
     out = tmp_path / "out"
     model = out / "serving_model" / "pointnet_parts" / "9"
     exported((ROCKET,), model)
-    binary = path / serving.BINARY
-    binary.write_text(DOUBLE.format(python=sys.executable, root=str(ROOT)))
-    binary.chmod(0o755)
-    options = ["--grpc-port", str(free_port()), "--rest-port", str(free_port()), "--wait", "600"]
+    put_program(path / serving.BINARY, DOUBLE.format(root=str(ROOT)))
+    options = [*ports_of_ones_own(), "--wait", "600"]
     words = [sys.executable, "-m", "pipeline.cli", "serve", "--out", str(out), *options]
-    environment = {**os.environ, "no_proxy": "localhost,127.0.0.1"}
     server = subprocess.Popen(
-        words, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, start_new_session=True
+        words, cwd=ROOT, text=True, stdout=subprocess.PIPE, start_new_session=True
     )
     try:
         said = []
@@ -433,5 +430,9 @@ def test_what_serve_writes_and_prints_works_with_the_double_of_the_server(tmp_pa
         assert len(asking) == 2
     finally:
         os.killpg(server.pid, signal.SIGINT)
-        server.communicate(timeout=60)
+        try:
+            server.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            raise
     assert server.returncode == 0

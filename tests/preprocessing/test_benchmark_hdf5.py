@@ -348,7 +348,7 @@ class OneFile:
     st.sampled_from(["f2", "f4", ">f8"]),
     st.sampled_from(["u1", "i2", ">i8"]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_shapes_come_back(how, floats, integers):
     labels, points, seed = how
     datasets = clouds(labels, points, seed)
@@ -374,7 +374,7 @@ FUZZED = hdf5(GOOD, compression="gzip")
     ),
     st.integers(0, len(FUZZED)),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_damaged_file_is_read_or_refused(changes, end):
     content = bytearray(FUZZED)
     for place, new in changes:

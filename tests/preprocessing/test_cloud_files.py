@@ -22,7 +22,7 @@ COORDINATES = st.integers(1, 6).flatmap(lambda n: arrays(np.float32, (n, 3), ele
 
 
 @given(data=st.data(), points=COORDINATES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_cloud_comes_back_from_every_form(cloud_forms, data, points):
     kinds = st.none() | arrays(np.int64, len(points), elements=st.integers(-300, 300))
     labels = data.draw(kinds)
@@ -255,13 +255,13 @@ def parse_or_refuse(name, content):
 
 
 @given(st.sampled_from(ENDINGS), st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_random_bytes_never_break_a_parser(ending, content):
     parse_or_refuse("a" + ending, content)
 
 
 @given(data=st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_damaged_files_never_break_a_parser(cloud_forms, data):
     name = data.draw(st.sampled_from(sorted(cloud_forms)))
     content = bytearray(cloud_forms[name](POINTS, LABELS))

@@ -321,7 +321,7 @@ def test_a_note_that_cannot_be_read_means_to_start_anew(server, part):
     assert fetch_quickly(server.gives("/a", Answer()), part) == CONTENT
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     content=st.binary(min_size=1, max_size=4000),
     cuts=st.lists(st.integers(0, 4000), max_size=8),
@@ -339,7 +339,7 @@ def test_any_cuts_give_the_source(one_server, content, cuts, chunked):
 VERSIONS = {"one": CONTENT[:3000], "two": CONTENT[:3000][::-1], "three": CONTENT[:2000]}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.builds(
@@ -414,12 +414,9 @@ def test_a_server_that_stays_busy_is_given_up(server, part):
     assert len(server.seen) == QUICK.attempts
 
 
-def test_a_server_that_is_not_there(part):
-    gone = Server()
-    port = gone.server_port
-    gone.server_close()
+def test_a_server_that_is_not_there(part, closed_port):
     with pytest.raises(AddressFailed, match=r"^the connection was refused$"):
-        fetch_quickly(f"http://127.0.0.1:{port}/a", part)
+        fetch_quickly(f"http://127.0.0.1:{closed_port}/a", part)
 
 
 def test_a_server_that_promises_more_than_it_has(server, part):

@@ -317,7 +317,7 @@ YAML_LIKE = st.lists(
 
 
 @given(YAML_LIKE | st.binary(max_size=30).map(lambda b: b.decode("latin-1")))
-@hypothesis_settings(max_examples=300, deadline=None)
+@hypothesis_settings(max_examples=300)
 def test_no_text_breaks_the_yaml(text):
     for content in (text, CHAIR + text):
         try:

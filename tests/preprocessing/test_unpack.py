@@ -367,7 +367,7 @@ NAME = (
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(KINDS), st.dictionaries(NAME, st.binary(max_size=40), max_size=4))
 def test_any_names_stay_below_the_target_or_are_refused(kind, files):
     with tempfile.TemporaryDirectory() as folder:
@@ -385,7 +385,7 @@ def test_any_names_stay_below_the_target_or_are_refused(kind, files):
                 assert sorted(written.values()) == sorted(kept.values())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from([archive_of(kind, FILES.items()) for kind in KINDS]),
     st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), min_size=1, max_size=6),

@@ -29,11 +29,6 @@ CLIENTS = pytest.mark.parametrize("kind", [GrpcClient, RestClient])
 PAUSE = 0.01
 
 
-@pytest.fixture(autouse=True)
-def never_a_proxy(monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-
 def asking(kind, server, **options):
     address = server.grpc_address if kind is GrpcClient else server.rest_address
     options = {"name": server.name, "first_pause": PAUSE, **options}

@@ -25,9 +25,8 @@ from tests.serving.test_clients import CLIENTS, PAUSE, assert_same, clouds
 
 
 @pytest.fixture(autouse=True)
-def never_a_proxy(monkeypatch):
-    monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
-    # Whom everybody else believes must not matter where somebody is named.
+def everybody_elses_certificates(monkeypatch):
+    """Whom everybody else believes must not matter where somebody is named."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", requests.certs.where())
 
 

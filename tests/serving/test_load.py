@@ -23,11 +23,6 @@ BATCHING = BatchingSettings(16, 1000, 2, 100, pad_variable_length_inputs=True)
 REQUESTS, CLIENTS, ROUNDS = 320, 16, 5
 
 
-@pytest.fixture(autouse=True)
-def never_a_proxy(monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-
 @pytest.mark.slow
 def test_a_version_switched_under_load_leaves_no_request_unanswered_or_wrong(tmp_path):
     folders = [tmp_path / "base" / "1", tmp_path / "2"]

@@ -35,11 +35,6 @@ def padding(rows, timeout=PATIENT, threads=1):
     return BatchingSettings(rows, timeout, threads, 100, pad_variable_length_inputs=True)
 
 
-@pytest.fixture(autouse=True)
-def never_a_proxy(monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-
 @contextmanager
 def together(*calls):
     """The calls' futures, each in a thread of its own."""

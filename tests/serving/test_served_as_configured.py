@@ -20,11 +20,6 @@ from tests.serving.test_clients import CLIENTS, PAUSE, assert_same, clouds
 NAME = "pointnet_parts"
 
 
-@pytest.fixture(autouse=True)
-def never_a_proxy(monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-
 @pytest.fixture(scope="module")
 def pushed(one_folder, tmp_path_factory):
     """A serving folder with versions 8 and 9, and what each of them answers."""

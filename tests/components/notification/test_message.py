@@ -161,15 +161,15 @@ def test_a_program_reads_the_message(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("command", "words"),
+    ("command", "seconds", "words"),
     [
-        (("/nowhere/tell",), "/nowhere/tell cannot be started (No such file or directory)"),
-        ((sys.executable, "-c", "import sys; sys.exit('no post')"), "ended with 1 (no post)"),
-        ((sys.executable, "-c", "while True: pass"), "was stopped after 0.5 s"),
+        (("/nowhere/tell",), 60, "/nowhere/tell cannot be started (No such file or directory)"),
+        ((sys.executable, "-c", "import sys; sys.exit('no post')"), 60, "ended with 1 (no post)"),
+        ((sys.executable, "-c", "while True: pass"), 0.5, "was stopped after 0.5 s"),
     ],
 )
-def test_a_program_that_fails_is_named(command, words):
-    (problem,) = send(NOT_BLESSED, NotifySettings(command=command, timeout_seconds=0.5))
+def test_a_program_that_fails_is_named(command, seconds, words):
+    (problem,) = send(NOT_BLESSED, NotifySettings(command=command, timeout_seconds=seconds))
     assert problem.startswith("notify.command: ")
     assert words in problem
 

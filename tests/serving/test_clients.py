@@ -136,6 +136,8 @@ def test_a_host_that_is_not_known_is_asked_for_once(kind, monkeypatch):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    # A proxy would be the one to look for it.
+    monkeypatch.setenv("no_proxy", "no..host,nohost.invalid")
     told = []
     # A name that gRPC, which looks it up itself, refuses without asking anybody.
     client = kind("no..host:8500", "pointnet_parts", first_pause=PAUSE, tell=told.append)

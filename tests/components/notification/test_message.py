@@ -116,9 +116,9 @@ def test_a_webhook_that_refuses_is_named_without_its_secret(webhook, caplog, sta
     assert SECRET not in problem + caplog.text
 
 
-def test_a_webhook_that_is_not_there_is_named_without_its_secret(webhook, caplog):
+def test_a_webhook_that_is_not_there_is_named_without_its_secret(closed_port, monkeypatch, caplog):
     caplog.set_level(logging.DEBUG)
-    webhook.close()
+    monkeypatch.setenv("CHAIRS_WEBHOOK", f"http://localhost:{closed_port}/services/{SECRET}")
     (problem,) = posted(attempts=2)
     assert problem.startswith("the webhook at localhost was not reached (ConnectionError)")
     assert SECRET not in problem + caplog.text

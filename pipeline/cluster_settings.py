@@ -72,7 +72,10 @@ class StepResources(Settings):
 
     cpu: float | None = Field(None, gt=0, description="Cores; null: the platform's default.")
     memory_gib: float | None = Field(
-        None, gt=0, description="Memory in GiB; null: the platform's default."
+        None,
+        gt=0,
+        description="Memory: on Kubeflow the limit in GiB; on Vertex AI what it calls GB, by which "
+        "it chooses a type of machine. null: the platform's default.",
     )
     accelerator: str | None = Field(None, description=_ACCELERATOR)
     accelerators: int = Field(1, ge=1, description="How many of them, where there is a kind.")
@@ -98,6 +101,11 @@ class ClusterSettings(Settings):
     resources_of: dict[str, StepResources] = Field(
         {}, description="What one step gets instead: {Transform: {cpu: 8, memory_gib: 32}}."
     )
+
+    @property
+    def pipeline_root(self) -> str:
+        """The folder of every run's artifacts."""
+        return f"{str(self.root).rstrip('/')}/artifacts"
 
 
 class CustomJobSettings(Settings):
@@ -170,6 +178,11 @@ class VertexSettings(ClusterSettings):
 class KubeflowSettings(ClusterSettings):
     """Kubeflow Pipelines, open source, version 2."""
 
+    resources: StepResources = Field(
+        StepResources(cpu=3, memory_gib=12),
+        description="What each step gets, and what a node must have free for it: less than a "
+        "machine of 4 cores and 16 GiB, some of which is the system's.",
+    )
     host: str | None = Field(
         None, description="Address of the Pipelines API; null: the cluster of kubectl's context."
     )

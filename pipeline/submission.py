@@ -222,10 +222,8 @@ def submit_to_kubeflow(run: Submission, say: Callable[[str], None]) -> None:
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     kubeflow = run.config.kubeflow
     with _kubeflow_errors(kubeflow.host):
-        client = kfp.Client(
-            host=kubeflow.host,
-            **({"namespace": kubeflow.namespace} if kubeflow.namespace else {}),
-        )
+        # Not its namespace, which is where Kubeflow is installed and not whose the run is.
+        client = kfp.Client(host=kubeflow.host)
         if run.schedule:
             experiment = client.create_experiment(kubeflow.experiment, namespace=kubeflow.namespace)
             _check_no_kubeflow_schedule(client, experiment.experiment_id, run.config.pipeline_name)
@@ -235,6 +233,7 @@ def submit_to_kubeflow(run: Submission, say: Callable[[str], None]) -> None:
                 cron_expression=run.schedule,
                 params=run.parameters,
                 pipeline_package_path=str(run.spec),
+                pipeline_root=kubeflow.pipeline_root,  # it does not read the spec's
                 service_account=kubeflow.service_account,
             )
             say(f"scheduled ({run.schedule}): {made.recurring_run_id}")
@@ -245,6 +244,7 @@ def submit_to_kubeflow(run: Submission, say: Callable[[str], None]) -> None:
             run_name=run.config.pipeline_name,
             experiment_name=kubeflow.experiment,
             namespace=kubeflow.namespace,
+            pipeline_root=kubeflow.pipeline_root,
             service_account=kubeflow.service_account,
         )
         say(f"run {started.run_id}")

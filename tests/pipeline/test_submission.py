@@ -89,10 +89,16 @@ def test_the_examples_made_up_names_are_refused():
     check_submission(parse_config(own, "own"), "vertex", "", False)
 
 
+# Where Kubernetes' own API hands on to Kubeflow Pipelines, as it is installed.
+THROUGH_KUBERNETES = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy/"
+
+
 class KubeflowApi(BaseHTTPRequestHandler):
     """What Kubeflow Pipelines answers to a client that starts a run."""
 
     def do_GET(self):
+        self.path = self.path.removeprefix(THROUGH_KUBERNETES)
+        self.server.asked.append(self.path)
         if self.path.startswith("/apis/v2beta1/experiments"):
             self.answer({"experiments": [{"experiment_id": "e1", "display_name": "x"}]})
         elif self.path.startswith("/apis/v2beta1/recurringruns"):
@@ -110,6 +116,7 @@ class KubeflowApi(BaseHTTPRequestHandler):
             self.answer({"multi_user": False})
 
     def do_POST(self):
+        self.path = self.path.removeprefix(THROUGH_KUBERNETES)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.posted.append((self.path, body))
         if self.server.refused:
@@ -135,7 +142,8 @@ def api(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))  # the client keeps a file there
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     server = ThreadingHTTPServer(("127.0.0.1", 0), KubeflowApi)
-    server.posted, server.scheduled, server.refused, server.state = [], [], False, "SUCCEEDED"
+    server.posted, server.asked, server.scheduled = [], [], []
+    server.refused, server.state = False, "SUCCEEDED"
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield server
     server.shutdown()
@@ -154,7 +162,9 @@ def test_kubeflow_is_given_the_spec_and_the_parameters_and_waited_for(api, specs
     submit_to_kubeflow(Submission(at(api), specs["kubeflow"], CHANGES, "", True), said.append)
     assert said == ["run r1", "the run has succeeded"]
     (run,) = (body for path, body in api.posted if path.endswith("/runs"))
-    assert run["runtime_config"]["parameters"] == CHANGES
+    # Where Kubeflow is told the root: it does not read the spec's.
+    root = f"{EXAMPLE.kubeflow.root}/artifacts"
+    assert run["runtime_config"] == {"parameters": CHANGES, "pipeline_root": root}
     spec = run["pipeline_spec"]
     assert spec["schemaVersion"] == "2.1.0"
     assert spec["defaultPipelineRoot"] == f"{EXAMPLE.kubeflow.root}/artifacts"
@@ -170,7 +180,21 @@ def test_kubeflow_runs_it_by_a_schedule(api, specs):
     path, run = api.posted[-1]
     assert path == "/apis/v2beta1/recurringruns"
     assert run["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * 1"
-    assert run["runtime_config"]["parameters"] == CHANGES
+    root = f"{EXAMPLE.kubeflow.root}/artifacts"
+    assert run["runtime_config"] == {"parameters": CHANGES, "pipeline_root": root}
+
+
+def test_the_runs_namespace_is_not_taken_for_kubeflows_own(api, specs, monkeypatch):
+    def load(client_configuration, **_):
+        client_configuration.host = f"http://127.0.0.1:{api.server_port}"
+
+    monkeypatch.setattr("kubernetes.config.load_kube_config", load)
+    kubeflow = EXAMPLE.kubeflow.model_copy(update={"host": None, "namespace": "mine"})
+    config = EXAMPLE.model_copy(update={"kubeflow": kubeflow})
+    submit_to_kubeflow(Submission(config, specs["kubeflow"], {}), print)
+    (experiments,) = (path for path in api.asked if "/experiments" in path)
+    assert "namespace=mine" in experiments
+    assert [path for path, _ in api.posted] == ["/apis/v2beta1/runs"]
 
 
 def test_kubeflow_is_given_no_second_schedule_of_the_same_name(api, specs):

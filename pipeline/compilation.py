@@ -42,7 +42,7 @@ def cluster_places(
     data = (cluster.data or f"{root}/data").rstrip("/")
     return Places(
         examples=data,
-        pipeline_root=f"{root}/artifacts",
+        pipeline_root=cluster.pipeline_root,
         serving=f"{root}/serving_model/{config.name}",
         metadata=None,
         categories=categories_of(config.data, manifest),
@@ -55,7 +55,7 @@ def cluster_places(
 
 
 def build(
-    config: PipelineConfig, places: Places, platform: Platform, section: str
+    config: PipelineConfig, places: Places, platform: Platform, section: str, gib: float = 1.0
 ) -> tfx.dsl.Pipeline:
     """The pipeline, each step with its resources.
 
@@ -64,6 +64,7 @@ def build(
       places: where to read and write.
       platform: what the graph has to know of the platform.
       section: the platform's section of the config.
+      gib: the number that the platform is given for 1 GiB of memory.
 
     Raises:
       ConfigError: resources for a step that is not there.
@@ -79,16 +80,19 @@ def build(
         )
     for name, node in steps.items():
         wanted = cluster.resources_of.get(name, cluster.resources)
-        node.with_platform_config(_resource_spec(wanted))
+        node.with_platform_config(_resource_spec(wanted, gib))
     return pipeline
 
 
-def _resource_spec(wanted: StepResources) -> Any:
+def _resource_spec(wanted: StepResources, gib: float) -> Any:
     """In the terms of the compiled pipeline."""
     from kfp.pipeline_spec import pipeline_spec_pb2
 
+    memory = wanted.memory_gib
     spec = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec(
-        cpu_limit=wanted.cpu, memory_limit=wanted.memory_gib
+        cpu_limit=wanted.cpu,
+        # Not finer than a byte of 10**9, of which Kubernetes takes no part.
+        memory_limit=None if memory is None else round(memory * gib, 9),
     )
     if wanted.accelerator:
         spec.accelerator.type = wanted.accelerator

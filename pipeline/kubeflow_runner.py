@@ -22,6 +22,8 @@ from pipeline.kubeflow_checks import SECTION
 from pipeline.platforms import Platform
 
 SPEC_FILE = "kubeflow.yaml"
+# Its driver writes the number with Kubernetes' suffix G, 10**9 bytes.
+GIB = 2**30 / 10**9
 PLATFORM = Platform(baseline_strategy=None, statistics_strategy=None, runtime_parameters=True)
 
 
@@ -36,7 +38,7 @@ def compile_pipeline(config: PipelineConfig, places: Places, file: Path) -> None
     Raises:
       ConfigError: resources for a step that is not there.
     """
-    pipeline = build(config, places, PLATFORM, SECTION)
+    pipeline = build(config, places, PLATFORM, SECTION, GIB)
     runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
         config=tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(
             default_image=config.kubeflow.image,

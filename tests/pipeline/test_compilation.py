@@ -113,12 +113,12 @@ def test_every_step_runs_in_our_image_with_its_resources(vertex, kubeflow):
             assert one["image"] == image
             assert {"cpuLimit", "memoryLimit"} <= set(one["resources"])
     assert container(kubeflow, "Trainer")["resources"] == {
-        "cpuLimit": 8.0,
-        "memoryLimit": 32.0,
+        "cpuLimit": 7.0,
+        "memoryLimit": 25.769803776,  # 24 GiB; it counts in 10**9 bytes
         "accelerator": {"type": "nvidia.com/gpu", "count": "1"},
     }
     # TFX's compiler would leave these out.
-    assert container(kubeflow, "ImportExampleGen")["resources"]["memoryLimit"] == 16.0
+    assert container(kubeflow, "ImportExampleGen")["resources"]["memoryLimit"] == 12.884901888
     assert parameter(kubeflow, "ImportSchemaGen", "schema_file").startswith(IMAGE_FOLDER)
 
 

@@ -51,7 +51,7 @@ def test_a_change_is_shown_in_its_place(specs):
     lines = difference(as_text(specs["kubeflow"]), as_text(changed), "kubeflow.yaml").splitlines()
     assert [line for line in lines[2:] if line[0] in "+-"] == [
         "-    - Evaluator",
-        "-      memoryLimit: 32.0",
+        "-      memoryLimit: 25.769803776",
         "+      memoryLimit: 8.0",
     ]
 

@@ -260,13 +260,15 @@ def with_resources(tmp_path_factory):
 
 
 def test_each_step_gets_the_resources_that_the_config_gives_it(with_resources):
-    for spec, gpu in zip(with_resources, ["NVIDIA_TESLA_A100", "nvidia.com/gpu"], strict=True):
+    for spec, gpu, unit in zip(
+        with_resources, ["NVIDIA_TESLA_A100", "nvidia.com/gpu"], [1, 2**30 / 10**9], strict=True
+    ):
         for task in spec.tasks:
             if spec.executor(task).WhichOneof("spec") != "container":
                 continue
             found = spec.container(task).resources
-            expected = {"Trainer": (12, 85), "ImportExampleGen": (1, 4)}.get(task, (2, 8))
-            assert (found.cpu_limit, found.memory_limit) == expected, task
+            cpu, gib = {"Trainer": (12, 85), "ImportExampleGen": (1, 4)}.get(task, (2, 8))
+            assert (found.cpu_limit, found.memory_limit) == (cpu, round(gib * unit, 9)), task
             wanted = (gpu, 2) if task == "Trainer" else ("", 0)
             assert (found.accelerator.type, found.accelerator.count) == wanted, task
 

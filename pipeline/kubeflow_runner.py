@@ -14,7 +14,7 @@ import yaml
 from tfx import v1 as tfx
 
 from components.production_model.component import ProductionModel
-from pipeline.cluster_step import COMMAND
+from pipeline.cluster_step import COMMAND, WITHOUT_MARKERS
 from pipeline.compilation import build, complete_resources, defaults
 from pipeline.config import PipelineConfig
 from pipeline.graph import Places
@@ -42,7 +42,7 @@ def compile_pipeline(config: PipelineConfig, places: Places, file: Path) -> None
     runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
         config=tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(
             default_image=config.kubeflow.image,
-            default_commands=list(COMMAND),
+            default_commands=[*COMMAND, WITHOUT_MARKERS],
             use_pipeline_spec_2_1=True,
         )
     )

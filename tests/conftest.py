@@ -1,6 +1,5 @@
 """For all tests: the same surroundings, whoever starts them; and ways that lead nowhere."""
 
-import json
 import os
 import signal
 import socket
@@ -9,6 +8,8 @@ import tempfile
 
 import hypothesis
 import pytest
+
+from tests.google_account import write_key
 
 # TFX gives absl the process's own command line, and absl would take pytest's -v for its verbosity.
 sys.argv = sys.argv[:1]
@@ -64,20 +65,4 @@ def closed_port():
 @pytest.fixture
 def key_of_a_dead_token_service(closed_port, tmp_path):
     """The key file of an account of Google's, made up, whose token service does not answer."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(65537, 2048).private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    account = {
-        "type": "service_account",
-        "client_email": "pipeline@example.org",
-        "token_uri": f"http://127.0.0.1:{closed_port}/token",
-        "private_key": key.decode(),
-    }
-    file = tmp_path / "key.json"
-    file.write_text(json.dumps(account))
-    return file
+    return write_key(tmp_path / "key.json", f"http://127.0.0.1:{closed_port}/token")

@@ -20,7 +20,8 @@ from tfx.types import standard_artifacts
 import components
 from components.data_report.component import DataReportPage
 from pipeline import cluster_step
-from pipeline.cluster_step import COMMAND, TYPES, completed
+from pipeline.cluster_step import COMMAND, TYPES, WITHOUT_MARKERS, completed
+from tests.google_storage import google_storage
 
 EXAMPLES = {"instanceSchema": "title: tfx.Examples\ntype: object\n"}
 REPORT = {"instanceSchema": "title: pointnet.DataReport\ntype: object\n"}
@@ -91,6 +92,80 @@ def test_other_arguments_stay_where_they_are(monkeypatch):
     assert ran == [cluster_step.TFX_COMMAND]
     assert [*sys.argv[1:4], *sys.argv[5:]] == [*before, invoked, *spec, *after]
     assert parsed(json.loads(sys.argv[4]), "inputs") is DataReportPage
+
+
+INVOKED = "--json_serialized_invocation_args"
+
+
+@pytest.fixture
+def step(tmp_path, monkeypatch):
+    """Runs a step that writes a page into a folder of the bucket, as TensorFlow makes folders."""
+    with google_storage(tmp_path, "bucket") as (storage, environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+
+        def run(*options, status=0, bucket="bucket"):
+            def tfx(*_, **__):
+                assert WITHOUT_MARKERS not in sys.argv
+                storage.write("bucket", "page/", b"")
+                storage.write("bucket", "page/index.html", b"x")
+                raise SystemExit(status)  # as absl ends
+
+            monkeypatch.setattr(cluster_step.runpy, "run_module", tfx)
+            given = json.dumps(invocation("outputs", REPORT)).replace(
+                "gs://bucket", f"gs://{bucket}"
+            )
+            monkeypatch.setattr(sys, "argv", ["x", *options, INVOKED, given])
+            cluster_step.main()
+
+        yield storage, run
+
+
+def test_for_kubeflow_no_object_that_stands_for_a_folder_is_left(step):
+    storage, run = step
+    run(WITHOUT_MARKERS)
+    assert storage.names("bucket") == ["page/index.html"]
+
+
+def test_elsewhere_they_stay(step):
+    storage, run = step
+    run()
+    assert storage.names("bucket") == ["page/", "page/index.html"]
+
+
+def test_a_failed_step_stays_as_it_is(step):
+    storage, run = step
+    with pytest.raises(SystemExit) as ended:
+        run(WITHOUT_MARKERS, status=3)
+    assert ended.value.code == 3
+    assert storage.names("bucket") == ["page/", "page/index.html"]
+
+
+def test_a_bucket_that_refuses_is_said(step):
+    _, run = step
+    with pytest.raises(SystemExit, match=r"the step is done, but .* \(404 .*storage.objectAdmin"):
+        run(WITHOUT_MARKERS, bucket="elsewhere")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        ["{"],
+        ["[]"],
+        ["null"],
+        ['{"inputs": {"artifacts": {"model": []}}}'],
+        ['{"outputs": {"artifacts": {"model": {"artifacts": [{"name": "7"}]}}}}'],
+        ["{}", "--json_serialized_inputs_spec_args"],
+        ["{}", "--json_serialized_inputs_spec_args", "[]"],
+        [json.dumps(invocation("inputs", {"instanceSchema": "title: [tfx"}))],
+        [json.dumps(invocation("inputs", {"instanceSchema": "title"}))],
+    ],
+)
+def test_what_no_launcher_fills_in_ends_in_a_sentence(given, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["x", INVOKED, *given])
+    with pytest.raises(SystemExit, match=r"is not what a launcher fills in \(\w+"):
+        cluster_step.main()
 
 
 @pytest.mark.slow

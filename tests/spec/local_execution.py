@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -22,8 +23,10 @@ from typing import Any
 from google.protobuf import json_format, struct_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2 as messages
 
+from tests.google_storage import GoogleStorage
 from tests.spec.compiled_spec import CompiledSpec, artifact_title
 from tests.spec.graph_check import KUBEFLOW, VERTEX, before, parameter_kind
+from tests.spec.kubeflow_launcher import download
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 # Two cores; TFX's start takes one each.
@@ -44,11 +47,12 @@ class Step:
     task: str
     state: str
     outputs: Artifacts
+    path: Callable[[str], Path]
     seconds: float = 0.0
 
     def uri(self, key: str) -> Path:
-        """Where an output lies."""
-        return Path(self.outputs[key][0].uri)
+        """Where an output lies on this machine."""
+        return self.path(self.outputs[key][0].uri)
 
 
 @dataclass
@@ -76,7 +80,7 @@ class LocalBackend:
 
         Args:
           spec: the spec, its places already on this machine.
-          root: the pipeline root, a local folder.
+          root: the pipeline root, a local folder; where outputs are elsewhere, of logs alone.
           say: gets a line a step.
         """
         self.spec = spec
@@ -121,6 +125,17 @@ class LocalBackend:
         return run
 
     # What the two backends do differently.
+
+    def path(self, address: str) -> Path:
+        """Where an address lies on this machine."""
+        return Path(address)
+
+    def _before(self, inputs: Artifacts, folder: Path) -> None:
+        """What the launcher does with the inputs."""
+
+    def _environment(self) -> dict[str, str]:
+        """What a step finds in its environment besides this process's own."""
+        return {}
 
     def _executor_input(
         self, task: str, inputs: Artifacts, values: dict[str, Any], folder: Path
@@ -175,7 +190,7 @@ class LocalBackend:
             state, outputs = EMULATED, self._import(task, executor.importer)
         else:
             state, outputs = self._start(task, inputs, values)
-        return Step(task, state, outputs, time.monotonic() - started)
+        return Step(task, state, outputs, self.path, time.monotonic() - started)
 
     def _values(self, task: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """A task's parameters, of their declared types."""
@@ -227,6 +242,7 @@ class LocalBackend:
         )
         if self.spec.tasks[task].caching_options.enable_cache and key in self._cache:
             return CACHED, self._cache[key]
+        self._before(inputs, folder)
         self._execute(
             task, [*container.command, *container.args], executor_input, folder / "executor.log"
         )
@@ -249,6 +265,7 @@ class LocalBackend:
         filled = [_filled(part, executor_input) for part in command]
         assert filled[0] in ("python", "python3"), f"{task} does not start Python: {filled[0]}"
         environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "TF_CPP_MIN_LOG_LEVEL": "2"}
+        environment |= self._environment()
         with log.open("w", encoding="utf-8") as file:
             status = subprocess.run(
                 [sys.executable, *self._python_options(task), *filled[1:]],
@@ -344,10 +361,45 @@ class LocalKubeflow(LocalBackend):
     """Open-source Kubeflow Pipelines' form of an ExecutorInput.
 
     Its launcher hands an input artifact over with the number that it has in the metadata store as
-    its name, with its metadata as the store gave them back, and with an empty `instanceSchema`.
+    its name, with its metadata as the store gave them back, and with an empty `instanceSchema`. It
+    copies each input to the step's disk first. Outputs lie in a bucket, a double of which the steps
+    reach as they would reach Google's.
     """
 
     name = KUBEFLOW
+
+    def __init__(
+        self,
+        spec: CompiledSpec,
+        root: Path,
+        say: Callable[[str], None],
+        storage: GoogleStorage,
+        environment: dict[str, str],
+    ) -> None:
+        """Makes one.
+
+        Args:
+          spec: the spec; its default root is the run's, as a submission gives it.
+          root: a local folder, for logs.
+          say: gets a line a step.
+          storage: where the buckets are.
+          environment: what a step needs to reach them.
+        """
+        super().__init__(spec, root, say)
+        self._storage, self._reach = storage, environment
+
+    def path(self, address: str) -> Path:
+        return self._storage.path(address)
+
+    def _before(self, inputs: Artifacts, folder: Path) -> None:
+        # Of several artifacts the first alone.
+        for artifacts in inputs.values():
+            for artifact in artifacts[:1]:
+                download(self._storage, artifact.uri, folder / "disk")
+        shutil.rmtree(folder / "disk", ignore_errors=True)
+
+    def _environment(self) -> dict[str, str]:
+        return self._reach
 
     def _output_file(self, folder: Path) -> Path:
         # In the container it is always /tmp/kfp_outputs/output_metadata.json.
@@ -364,9 +416,10 @@ class LocalKubeflow(LocalBackend):
                 given = made.inputs.artifacts[key].artifacts.add()
                 given.CopyFrom(artifact)
                 given.type.instance_schema = ""
+        place = f"{self.spec.pipeline.default_pipeline_root}/{folder.relative_to(self.root)}"
         for key, definition in self.spec.component(task).output_definitions.artifacts.items():
             made.outputs.artifacts[key].artifacts.add(
-                uri=str(folder / key),
+                uri=f"{place}/{key}",
                 type=definition.artifact_type,
                 metadata=definition.metadata,
             )

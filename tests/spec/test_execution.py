@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from google.protobuf import json_format
 
 from components.evaluator.verdict import read_verdict
 from tests.e2e.conftest import TINY
+from tests.google_storage import google_storage
 from tests.spec.compiled_spec import CompiledSpec, read
 from tests.spec.graph_check import KUBEFLOW, VERTEX
 from tests.spec.local_execution import (
@@ -26,7 +28,8 @@ from tests.spec.local_execution import (
     Run,
 )
 
-# The bucket becomes a folder here; the data set's is only a default, and never read.
+# The bucket becomes a folder here: for Vertex in the spec itself, for Kubeflow behind a double of
+# Google's storage. The data set's is only a default, and never read.
 CLUSTERS = """
 infra_validation: probe
 notify: {command: [tee, gs://executed/told.json]}
@@ -76,7 +79,7 @@ class Executed:
 
     serving: Path
     told: Path
-    data: Path
+    data: str
     backend: LocalBackend
     runs: list[Run] = field(default_factory=list)
     versions: list[list[int]] = field(default_factory=list)
@@ -85,9 +88,7 @@ class Executed:
         """A run with these runtime parameters, as `submit` would give them."""
         bounds = {} if eval_config is None else {"eval_config": eval_config}
         train_args = json.dumps({"splits": ["train"], "num_steps": steps})
-        self.runs.append(
-            self.backend.submit(data_root=str(self.data), train_args=train_args, **bounds)
-        )
+        self.runs.append(self.backend.submit(data_root=self.data, train_args=train_args, **bounds))
         found = self.serving.iterdir() if self.serving.exists() else ()
         self.versions.append(sorted(int(path.name) for path in found))
 
@@ -101,17 +102,17 @@ class Executed:
         return artifact.metadata["pushed"] == 1
 
 
-def executed(
-    file: Path, folder: Path, data: Path, backend: type[LocalBackend], say: Callable[[str], None]
-) -> Executed:
-    """A spec whose bucket is a folder and whose image is this checkout."""
-    text = file.read_text("utf-8").replace("gs://executed", str(folder))
+TOLD = "gs://executed/told.json"  # a command's argument, for a local file
+
+
+def here(file: Path, folder: Path, replaced: dict[str, str]) -> CompiledSpec:
+    """A spec whose image is this checkout and whose places are these instead."""
+    text = file.read_text("utf-8")
+    for place, instead in {IMAGE_FOLDER: str(CHECKOUT), **replaced}.items():
+        text = text.replace(place, instead)
     local = folder / file.name
-    local.write_text(text.replace(IMAGE_FOLDER, str(CHECKOUT)), "utf-8")
-    root = folder / backend.name
-    spec: CompiledSpec = read(local)
-    local_backend = backend(spec, root / "artifacts", say)
-    return Executed(root / "serving_model" / "tiny", folder / "told.json", data, local_backend)
+    local.write_text(text, "utf-8")
+    return read(local)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,11 @@ def files(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 @pytest.fixture(scope="module")
 def vertex(files, data, tmp_path_factory, say) -> Executed:
     """Bounds that nothing reaches; the config's own; then another training."""
-    made = executed(files[VERTEX], tmp_path_factory.mktemp("vertex"), data, LocalVertex, say)
+    folder = tmp_path_factory.mktemp("vertex")
+    spec = here(files[VERTEX], folder, {"gs://executed": str(folder)})
+    backend = LocalVertex(spec, folder / "vertex" / "artifacts", say)
+    serving = folder / "vertex" / "serving_model" / "tiny"
+    made = Executed(serving, folder / "told.json", str(data), backend)
     made.submit(2, unreachable(made.backend.spec.submitted["eval_config"]))
     made.submit(2)
     made.submit(4)
@@ -137,12 +142,18 @@ def vertex(files, data, tmp_path_factory, say) -> Executed:
 
 
 @pytest.fixture(scope="module")
-def kubeflow(files, data, tmp_path_factory, say) -> Executed:
+def kubeflow(files, data, tmp_path_factory, say) -> Iterator[Executed]:
     """A first run, then one with another training."""
-    made = executed(files[KUBEFLOW], tmp_path_factory.mktemp("kubeflow"), data, LocalKubeflow, say)
-    made.submit(2)
-    made.submit(4)
-    return made
+    folder = tmp_path_factory.mktemp("kubeflow")
+    spec = here(files[KUBEFLOW], folder, {TOLD: str(folder / "told.json")})
+    with google_storage(folder, "executed") as (storage, environment):
+        shutil.copytree(data, storage.path("gs://executed/data"))
+        backend = LocalKubeflow(spec, folder / "logs", say, storage, environment)
+        serving = storage.path("gs://executed/kubeflow/serving_model/tiny")
+        made = Executed(serving, folder / "told.json", "gs://executed/data", backend)
+        made.submit(2)
+        made.submit(4)
+        yield made
 
 
 def unreachable(eval_config: str) -> str:

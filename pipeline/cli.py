@@ -443,7 +443,7 @@ def submit(
     from pipeline.logs import logs_to_file
     from pipeline.specs import check_specs, compile_specs
     from pipeline.submission import SUBMITTERS, Submission, check_credentials, run_parameters
-    from pipeline.submission_checks import check_submission
+    from pipeline.submission_checks import check_buckets, check_submission
 
     settings = load_config(config)
     parameters = run_parameters(data, steps)
@@ -451,6 +451,9 @@ def submit(
     with logs_to_file(Path(os.devnull)):
         check_specs(settings, manifest, [platform])
         check_credentials(settings, platform)
+        if platform == "kubeflow":
+            read = {"--data": data} if data else {"kubeflow.data": settings.kubeflow.data}
+            check_buckets({"kubeflow.root": settings.kubeflow.root, **read})
     for line in assumptions(settings, manifest):
         click.echo(line, err=True)
     click.echo("Loading TensorFlow and TFX ...", err=True)

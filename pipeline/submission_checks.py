@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from pipeline.config import ConfigError, PipelineConfig
+from preprocessing.cloud_storage import bucket_of, is_known_missing
 
 # What the example has where a person's own names belong.
 _MADE_UP = re.compile(r"(?<![\w-])example-(project|bucket|repository)(?![\w-])")
@@ -39,6 +41,31 @@ def check_submission(config: PipelineConfig, platform: str, schedule: str, wait:
         )
     if schedule:
         _check_cron(platform, schedule)
+
+
+def check_buckets(places: Mapping[str, str | None]) -> None:
+    """Says which bucket is not there, where Google can be asked: else only a step would find out.
+
+    Without credentials, or where they may not see the bucket, nothing is said: the steps may.
+
+    Args:
+      places: addresses, gs://bucket/name, by what gives them, such as "kubeflow.root"; None: none.
+
+    Raises:
+      ConfigError: a bucket that is not there.
+    """
+    asked: dict[str, bool] = {}
+    for key, address in places.items():
+        if not address:
+            continue
+        name = bucket_of(address)
+        if name not in asked:
+            asked[name] = is_known_missing(address)
+        if asked[name]:
+            raise ConfigError(
+                f"there is no bucket {name}, which {key} ({address}) names; correct it, or make "
+                f"the bucket: gcloud storage buckets create gs://{name}"
+            )
 
 
 def _check_cron(platform: str, schedule: str) -> None:

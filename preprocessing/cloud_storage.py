@@ -31,6 +31,38 @@ def why_not_reached(error: Exception) -> str:
     return str(error).rpartition(": ")[2].rstrip("\"')")
 
 
+def _list_one(bucket: str) -> None:
+    """Lists one object of a bucket; Google's and requests' own exceptions."""
+    import google.auth
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import storage  # type: ignore[attr-defined]
+
+    # The emulator's variable is Google's own; it asks for no credentials.
+    emulated = os.environ.get("STORAGE_EMULATOR_HOST")
+    credentials = AnonymousCredentials() if emulated else google.auth.default()[0]
+    # To list a bucket no project is needed, but the client wants one.
+    client = storage.Client(project="none", credentials=credentials)
+    list(client.list_blobs(bucket, max_results=1, timeout=LONGEST_WAIT_SECONDS, retry=None))
+
+
+def is_known_missing(address: str) -> bool:
+    """Whether Google says that there is no such bucket; not where it cannot or may not be asked.
+
+    Args:
+      address: gs://bucket/name.
+    """
+    from google.api_core.exceptions import GoogleAPICallError, NotFound
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        _list_one(bucket_of(address))
+    except NotFound:
+        return True
+    except (GoogleAPICallError, GoogleAuthError, OSError):
+        return False
+    return False
+
+
 def check_bucket(address: str) -> None:
     """Lists one object of a bucket.
 
@@ -41,21 +73,13 @@ def check_bucket(address: str) -> None:
       BadInput: there are no credentials, the bucket may not be listed or is not there, or Google
         cannot be reached.
     """
-    import google.auth
     import requests
     from google.api_core.exceptions import GoogleAPICallError
-    from google.auth.credentials import AnonymousCredentials
     from google.auth.exceptions import GoogleAuthError, TransportError
-    from google.cloud import storage  # type: ignore[attr-defined]
 
     bucket = bucket_of(address)
     try:
-        # The emulator's variable is Google's own; it asks for no credentials.
-        emulated = os.environ.get("STORAGE_EMULATOR_HOST")
-        credentials = AnonymousCredentials() if emulated else google.auth.default()[0]
-        # To list a bucket no project is needed, but the client wants one.
-        client = storage.Client(project="none", credentials=credentials)
-        list(client.list_blobs(bucket, max_results=1, timeout=LONGEST_WAIT_SECONDS, retry=None))
+        _list_one(bucket)
     except (requests.exceptions.RequestException, TransportError) as error:
         raise BadInput(
             "bad_address",

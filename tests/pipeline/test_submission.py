@@ -26,7 +26,8 @@ from pipeline.submission import (
     submit_to_kubeflow,
     submit_to_vertex,
 )
-from pipeline.submission_checks import check_submission
+from pipeline.submission_checks import check_buckets, check_submission
+from tests.google_storage import google_storage
 
 EXAMPLE = load_config("cluster_example")
 MINE = parse_config(to_yaml(EXAMPLE).replace("example-", "shapes-"), "mine")
@@ -141,6 +142,7 @@ class KubeflowApi(BaseHTTPRequestHandler):
 def api(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))  # the client keeps a file there
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")  # no credentials
     server = ThreadingHTTPServer(("127.0.0.1", 0), KubeflowApi)
     server.posted, server.asked, server.scheduled = [], [], []
     server.refused, server.state = False, "SUCCEEDED"
@@ -395,6 +397,48 @@ def test_a_google_out_of_reach_is_not_called_missing_credentials(
         SubmissionError, match=r"europe-west4\): Google cannot be reached \(.*refus"
     ):
         submit_to_vertex(Submission(EXAMPLE, specs["vertex"], {}, "", False), print)
+
+
+PLACES = {"kubeflow.root": "gs://here/a", "kubeflow.data": None, "--data": "gs://heer/data"}
+
+
+def test_a_mistyped_bucket_is_said_where_google_can_be_asked(tmp_path, monkeypatch):
+    with google_storage(tmp_path, "here") as (_, environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        check_buckets({**PLACES, "--data": ""})
+        with pytest.raises(ConfigError, match=r"no bucket heer, which --data \(gs://heer/data\)"):
+            check_buckets(PLACES)
+
+
+def test_a_bucket_that_cannot_be_asked_for_is_left_to_the_steps(
+    tmp_path, monkeypatch, key_of_a_dead_token_service
+):
+    def refused(*_, **__):
+        raise Forbidden("no storage.objects.list")
+
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    for key in (tmp_path / "none.json", key_of_a_dead_token_service):
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+        check_buckets(PLACES)
+    monkeypatch.setattr("preprocessing.cloud_storage._list_one", refused)
+    check_buckets(PLACES)
+
+
+def test_the_command_asks_before_it_compiles(tmp_path, api, monkeypatch):
+    from click.testing import CliRunner
+
+    file = tmp_path / "mine.yaml"
+    file.write_text(to_yaml(at(api, MINE)))
+    with google_storage(tmp_path, "shapes-bucket") as (_, environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        done = CliRunner().invoke(
+            main, ["submit", "kubeflow", "--config", str(file), "--data", "gs://shapes-bukcet/data"]
+        )
+    assert done.exit_code == 2
+    assert "there is no bucket shapes-bukcet, which --data" in done.output
+    assert "Loading" not in done.output
 
 
 def test_the_command_ends_in_a_sentence(tmp_path, api):

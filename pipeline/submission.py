@@ -287,6 +287,10 @@ def _kubeflow_errors(host: str | None) -> Iterator[None]:
             f"{who} cannot be reached ({_innermost(error)}); {first}, or forward the port: kubectl "
             "port-forward -n kubeflow svc/ml-pipeline 8888:8888"
         ) from None
+    except KeyError as error:
+        raise SubmissionError(
+            f"{who}: ~/.config/kfp/context.json lacks {error}, which kfp's client wants, even empty"
+        ) from None
     except (OpenApiException, RuntimeError, ValueError, OSError) as error:
         raise SubmissionError(f"{who}: {first_line(error)}") from None
 

@@ -100,6 +100,7 @@ class KubeflowApi(BaseHTTPRequestHandler):
     def do_GET(self):
         self.path = self.path.removeprefix(THROUGH_KUBERNETES)
         self.server.asked.append(self.path)
+        self.server.headers.append(self.headers)
         if self.path.startswith("/apis/v2beta1/experiments"):
             self.answer({"experiments": [{"experiment_id": "e1", "display_name": "x"}]})
         elif self.path.startswith("/apis/v2beta1/recurringruns"):
@@ -144,7 +145,7 @@ def api(monkeypatch, tmp_path):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("NO_GCE_CHECK", "true")  # no credentials
     server = ThreadingHTTPServer(("127.0.0.1", 0), KubeflowApi)
-    server.posted, server.asked, server.scheduled = [], [], []
+    server.posted, server.asked, server.headers, server.scheduled = [], [], [], []
     server.refused, server.state = False, "SUCCEEDED"
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield server
@@ -197,6 +198,33 @@ def test_the_runs_namespace_is_not_taken_for_kubeflows_own(api, specs, monkeypat
     (experiments,) = (path for path in api.asked if "/experiments" in path)
     assert "namespace=mine" in experiments
     assert [path for path, _ in api.posted] == ["/apis/v2beta1/runs"]
+
+
+@pytest.mark.parametrize(
+    ("context", "header"),
+    [
+        ({"client_authentication_cookie": "session=7"}, ("Cookie", "session=7")),
+        (
+            {
+                "client_authentication_header_name": "X-Who",
+                "client_authentication_header_value": "me",
+            },
+            ("X-Who", "me"),
+        ),
+    ],
+)
+def test_who_submits_stands_where_kfps_client_looks(
+    context, header, api, specs, monkeypatch, tmp_path
+):
+    """As docs/deploy.md says."""
+    file = tmp_path / "context.json"
+    monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(file))
+    file.write_text(json.dumps({"namespace": "", **context}))
+    submit_to_kubeflow(Submission(at(api), specs["kubeflow"], {}), print)
+    assert {headers[header[0]] for headers in api.headers} == {header[1]}
+    file.write_text(json.dumps(context))
+    with pytest.raises(SubmissionError, match=r"context.json lacks 'namespace', which"):
+        submit_to_kubeflow(Submission(at(api), specs["kubeflow"], {}), print)
 
 
 def test_kubeflow_is_given_no_second_schedule_of_the_same_name(api, specs):

@@ -2,8 +2,9 @@
 
 TensorFlow makes an object "schema/", without content, for the folder that "schema/schema.pbtxt" is
 to go into. Before the next step starts, Kubeflow's launcher copies each input to that step's disk,
-object by object: "schema/" becomes a file, and in a file there is no room for schema.pbtxt.
-(Google's bucket needs neither: a name may have any slashes in it.)
+object by object: "schema/" becomes a file, and in a file there is no room for schema.pbtxt
+(kubeflow/pipelines issue 13476, where that happened to TFX on a cluster). A bucket needs neither: a
+name may have any slashes in it.
 """
 
 from __future__ import annotations

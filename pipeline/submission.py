@@ -25,8 +25,8 @@ from preprocessing.cloud_storage import (
     why_not_reached,
 )
 
-# Longer than any run: both clients want a bound to wait for.
-_MOST_SECONDS = 30 * 24 * 3600
+# How long a cancelled run may be waited for; see `_ended`.
+_LONGEST_UNSEEN_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -249,10 +249,24 @@ def submit_to_kubeflow(run: Submission, say: Callable[[str], None]) -> None:
         )
         say(f"run {started.run_id}")
         if run.wait:
-            state = client.wait_for_run_completion(started.run_id, timeout=_MOST_SECONDS).state
-            if str(state).upper() != "SUCCEEDED":
+            state = _ended(client, started.run_id)
+            if state.upper() != "SUCCEEDED":
                 raise RuntimeError(f"the run {started.run_id} ended as {state}")
             say("the run has succeeded")
+
+
+def _ended(client: Any, run: str) -> str:
+    """Waits for a run's end; its state.
+
+    kfp's client waits, but does not know that CANCELED is an end (kubeflow/pipelines issue 14473).
+    """
+    while True:
+        try:
+            return str(client.wait_for_run_completion(run, _LONGEST_UNSEEN_SECONDS).state)
+        except TimeoutError:
+            state = str(client.get_run(run).state)
+            if state.upper() == "CANCELED":
+                return state
 
 
 def _check_no_kubeflow_schedule(client: Any, experiment: str, name: str) -> None:

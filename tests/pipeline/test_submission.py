@@ -246,6 +246,13 @@ def test_a_failed_run_and_a_refusal_are_said(api, specs):
         submit_to_kubeflow(Submission(at(api), specs["kubeflow"], {}, "", False), print)
 
 
+def test_a_cancelled_run_is_not_waited_for(api, specs, monkeypatch):
+    monkeypatch.setattr("pipeline.submission._LONGEST_UNSEEN_SECONDS", -1)  # seen at once
+    api.state = "CANCELED"
+    with pytest.raises(SubmissionError, match="the run r1 ended as CANCELED"):
+        submit_to_kubeflow(Submission(at(api), specs["kubeflow"], {}, "", True), print)
+
+
 def test_no_kubeflow_there_is_said(specs, monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "127.0.0.1")

@@ -31,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import keras
 from keras import ops
 
 # Keras's and the published example's value.
@@ -56,10 +57,15 @@ class ProductMoments(NamedTuple):
 def product_moments(inputs: Any, kernel: Any) -> ProductMoments:
     """Moments of inputs [M, I] times kernel [I, O], in the kernel's type."""
     dtype = kernel.dtype
-    input_mean = ops.sum(ops.cast(inputs, dtype), axis=0) / num_rows(inputs, dtype)
+    rows = num_rows(inputs, dtype)
+    input_mean = ops.sum(ops.cast(inputs, dtype), axis=0) / rows
     centred = inputs - ops.cast(input_mean, inputs.dtype)
+    if keras.backend.standardize_dtype(inputs.dtype) == "float16":
+        # It ends at 65504, which a sum over a batch's points passes: the mean is taken at once.
+        centred = centred * ops.cast(ops.rsqrt(rows), inputs.dtype)
+        rows = 1.0
     products = ops.cast(ops.einsum("mi,mj->ij", centred, centred), dtype)
-    weighted_covariance = ops.matmul(products / num_rows(inputs, dtype), kernel)
+    weighted_covariance = ops.matmul(products / rows, kernel)
     # Rounding may leave a variance of zero slightly below it.
     variance = ops.maximum(ops.sum(kernel * weighted_covariance, axis=0), 0)
     mean = ops.matmul(input_mean[None], kernel)[0]

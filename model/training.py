@@ -167,6 +167,11 @@ class TrainingStep:
         mean = tf.distribute.ReduceOp.MEAN
         return [self.strategy.reduce(mean, value, axis=None) for value in found]
 
+    def is_stuck(self) -> bool:
+        """Whether float16 holds no gradients any more: the loss would have to be scaled down."""
+        scale = getattr(self.optimizer, "dynamic_scale", None)
+        return scale is not None and float(scale) < 1
+
     def start_epoch(self) -> None:
         """Forgets the epoch's loss and accuracy."""
         self.loss.reset_state()
@@ -517,6 +522,13 @@ class _Run:
                 bar.update(progress.step, list(self.step.epoch_results().items()))
             if every and progress.step % every == 0 and progress.step < self.steps:
                 self._save()
+        if self.step.is_stuck():
+            # Steps that overflow are left out, and the loss says nothing of it.
+            raise TrainingError(
+                f"float16 does not hold the gradients: step after step of epoch "
+                f"{progress.epoch + 1} was left out. Set training.precision to float32, or to "
+                "bfloat16 on a GPU of compute capability 8.0 or later"
+            )
 
     def _save(self) -> None:
         if self.state is None:

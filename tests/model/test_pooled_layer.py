@@ -66,6 +66,16 @@ def test_a_mean_far_from_zero_costs_no_digits_in_float32():
     np.testing.assert_allclose(moments.variance, product.var((0, 1)), rtol=1e-3)
 
 
+def test_the_moments_of_many_points_fit_into_float16():
+    """A sum of 65,536 squares of this size does not."""
+    inputs = np.random.default_rng(0).normal(0.5, 1.5, (65536, 4)).astype(np.float16)
+    moments = product_moments(tf.constant(inputs), tf.eye(4))
+    exact = inputs.astype(np.float64)
+    np.testing.assert_allclose(moments.mean, exact.mean(0), rtol=1e-3)
+    np.testing.assert_allclose(moments.variance, exact.var(0), rtol=5e-3)
+    assert moments.variance.dtype == tf.float32
+
+
 def test_copies_of_a_point_share_one_gradient():
     inputs, *weights = arguments()
     twice = (tf.concat([inputs, inputs], axis=1), *weights)

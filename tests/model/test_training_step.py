@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from model import row_sums, training
 from model.loss import cross_entropy
 from model.network import build_network
-from model.training import TrainingStep
-from tests.model.tiny_training import PLAIN, SETTINGS, made
+from model.training import TrainingStep, train
+from model.training_error import TrainingError
+from tests.model.tiny_training import PLAIN, ROCKET, SETTINGS, made
 
 
 def step_on(settings, weights=None, policy="float32"):
@@ -68,3 +70,39 @@ def test_float16_scales_the_loss_and_learns(batch):
     assert losses[-1] < 0.9 * first
     assert step.network.logits_kernel.dtype == "float32"
     assert float(step.optimizer.dynamic_scale) >= 1.0
+
+
+def test_a_step_compiled_by_xla_is_the_same_step(batch, monkeypatch):
+    """As on a single GPU, which has no sparse product."""
+    plain = step_on(SETTINGS)
+    expected = [plain(batch) for _ in range(3)]
+    monkeypatch.setattr(row_sums, "_has_sparse_product", lambda: False)
+    compiled = step_on(SETTINGS)
+    compiled._run = tf.function(compiled._on_all_replicas, jit_compile=True)
+    assert [compiled(batch) for _ in range(3)] == pytest.approx(expected, rel=1e-4)
+    for mine, other in zip(compiled.network.weights, plain.network.weights, strict=True):
+        np.testing.assert_allclose(mine.numpy(), other.numpy(), rtol=1e-3, atol=1e-3)
+
+
+def test_float16_trains_on_batches_of_many_points():
+    """65,536 points, of which a layer's sum of squares passes the largest number."""
+    clouds = made(32, 0, points=2048)
+    batch = {"points": clouds.points, "category": clouds.category}, clouds.labels
+    half, single = step_on(SETTINGS, policy="mixed_float16"), step_on(SETTINGS)
+    for variable in [*half.network.variables, *single.network.variables]:
+        if variable.name == "gamma":
+            variable.assign(variable.value * 4)
+    losses = [half(batch) for _ in range(3)]
+    assert losses == pytest.approx([single(batch) for _ in range(3)], rel=0.05)
+    assert float(half.optimizer.dynamic_scale) == float(half.optimizer.initial_scale)
+    for mine, other in zip(half.network.variables, single.network.variables, strict=True):
+        if mine.name == "moving_variance":
+            np.testing.assert_allclose(mine.numpy(), other.numpy(), rtol=0.05, atol=1e-3)
+
+
+def test_gradients_that_float16_never_holds_end_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "cross_entropy", lambda *given: cross_entropy(*given) * 1e34)
+    settings = SETTINGS.model_copy(update={"epochs": 50, "precision": "float16"})
+    clouds = made(16, 0)
+    with pytest.raises(TrainingError, match=r"float16 does not hold .*precision to float32"):
+        train(clouds, made(4, 1), ROCKET, PLAIN, settings, str(tmp_path))

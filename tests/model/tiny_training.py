@@ -31,11 +31,11 @@ SETTINGS = TrainingSettings(
 RESUMED = SETTINGS.model_copy(update={"epochs": 3, "checkpoint_steps": 2, "ema_decay": 0.9})
 
 
-def made(count, seed):
-    """Clouds of 32 points; a point is nose where it is above the middle, one in ten unannotated."""
+def made(count, seed, points=32):
+    """Clouds in which a point is nose where it is above the middle, and one in ten unannotated."""
     rng = np.random.default_rng(seed)
-    points = rng.uniform(-0.6, 0.6, (count, 32, 3)).astype(np.float32)
-    labels = np.where(rng.random((count, 32)) < 0.1, -1, points[..., 2] > 0)
+    places = rng.uniform(-0.6, 0.6, (count, points, 3)).astype(np.float32)
+    labels = np.where(rng.random((count, points)) < 0.1, -1, places[..., 2] > 0)
     return TransformedClouds(
-        tf.constant(points), tf.constant(labels, tf.int32), tf.zeros([count], tf.int32)
+        tf.constant(places), tf.constant(labels, tf.int32), tf.zeros([count], tf.int32)
     )

@@ -15,6 +15,7 @@ from components.cloud_validator.component import CloudValidator
 from components.data_inspection.sources import artifact
 from components.data_inspection.survey import take_survey
 from components.settings import ValidationSettings
+from preprocessing.in_process import IN_PROCESS
 from preprocessing.manifest import Manifest
 from preprocessing.settings import DataSettings
 from schema.categories import Category
@@ -108,6 +109,7 @@ def run(root, data, fingerprint="1", **settings):
             components=[example_gen, statistics, schema, example_validator, validator],
             enable_cache=True,
             metadata_connection_config=store,
+            beam_pipeline_args=list(IN_PROCESS),
         )
     )
     return outputs(store)

@@ -10,13 +10,15 @@ of threads, and medians are taken, so that a machine that slows down slows all o
 says how the parameters follow. `--write` puts them into FILE: on a machine with a GPU,
 serving/tensorflow_serving/kubernetes/gpu/batching.pbtxt; without one,
 serving/tensorflow_serving/config/batching.pbtxt. A preset's network has random weights, which take
-the same time. Memory is what one cloud of `--longest` points adds to a fresh process.
+the same time. Memory is what one cloud of `--longest` points adds to a fresh process: of the GPU
+where there is one, else of the machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -33,6 +35,8 @@ import numpy as np
 from bench.results import Measurement, machine, record
 from serving.batches import MOST_CLOUDS
 
+# The process that measures memory shares the GPU with this one.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 # A batch or a number of threads that does this much of the best one's work is good enough.
 GOOD_ENOUGH = 0.95
 # An idle server may keep a request waiting for company this much of its own time.
@@ -212,9 +216,16 @@ def concurrent_rates(
 
 
 def memory(model: str, longest: int) -> dict[str, float]:
-    """The resident set in bytes before one cloud of many points, and its largest during it."""
+    """Bytes held before one cloud of many points, and at most while it is answered."""
+    import tensorflow as tf
+
     answer = loaded(model)
     answer(1, 256)
+    if tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.reset_memory_stats("GPU:0")
+        held = tf.config.experimental.get_memory_info("GPU:0")["current"]
+        answer(1, longest)
+        return {"before": held, "after": tf.config.experimental.get_memory_info("GPU:0")["peak"]}
     # Loading may have needed more than it keeps: only what follows counts as the largest.
     Path("/proc/self/clear_refs").write_text("5")
     before = _resident("VmRSS")
@@ -233,6 +244,15 @@ def measure(arguments: argparse.Namespace) -> None:
     from model.settings import ServingSettings
 
     most_points = ServingSettings().most_points
+    # First, while nothing else has the GPU's memory.
+    options = ["--alone", "--model", arguments.model, "--longest", str(arguments.longest)]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.serving_batches", *options],
+        check=True,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[1],
+    )
+    peak = json.loads(done.stdout.splitlines()[-1])
     answer = loaded(arguments.model)
     seconds = times(answer, arguments.points, arguments.batches, arguments.rounds)
     for points in arguments.points:
@@ -248,14 +268,6 @@ def measure(arguments: argparse.Namespace) -> None:
     row = "  ".join(f"{t}: {rate / rates[lowest]:.2f}" for t, rate in rates.items())
     print(f"batches of {batch} x {usual}: {rates[lowest]:.1f} clouds/s; by threads {row}")
     found = derive(seconds, rates, usual, arguments.longest, most_points, arguments.queue_seconds)
-    options = ["--alone", "--model", arguments.model, "--longest", str(arguments.longest)]
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.serving_batches", *options],
-        check=True,
-        stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[1],
-    )
-    peak = json.loads(done.stdout.splitlines()[-1])
     a_point = (peak["after"] - peak["before"]) / arguments.longest
     what = f"preset {arguments.preset}"
     command = "python -m bench.serving_batches"
@@ -289,8 +301,8 @@ def measure(arguments: argparse.Namespace) -> None:
                 ("serving_batch_timeout", found.batch_timeout_micros, "us", what),
                 ("serving_batch_threads", found.num_batch_threads, "threads", what),
                 ("serving_max_enqueued_batches", found.max_enqueued_batches, "batches", what),
-                ("serving_bytes_a_point", a_point, "bytes", "added to the resident set; " + what),
-                ("serving_base_mib", peak["before"] / 2**20, "MiB", "resident, model loaded"),
+                ("serving_bytes_a_point", a_point, "bytes", "added to the memory held; " + what),
+                ("serving_base_mib", peak["before"] / 2**20, "MiB", "held, model loaded"),
                 (
                     "serving_most_gib",
                     (2 * peak["before"] + found.num_batch_threads * most_points * a_point) / 2**30,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import tensorflow as tf
 from absl import logging
 
@@ -9,12 +12,23 @@ from model.training_error import TrainingError
 from model.workers import workers_of_environment
 
 _TENSOR_FLOAT16, _TENSOR_BFLOAT16 = (7, 0), (8, 0)
+# The newest GPUs that the locked TensorFlows are built for (2.16 and 2.21, CUDA 12.3 and 12.5). On
+# newer ones XLA ends the process without a Python error: "PTX version 8.5 does not support target".
+_NEWEST_KNOWN = (9, 0)
+# NCCL takes some 10 MB of a container's shared memory for each pair of GPUs and channel.
+_SHARED_MEMORY, _ENOUGH_SHARED_MEMORY = "/dev/shm", 2**30
 
 
 def training_device() -> str:
     """Names what this run trains on, as a person wants to read it."""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
+        if shutil.which("nvidia-smi") and os.environ.get("CUDA_VISIBLE_DEVICES") != "-1":
+            return (
+                "the CPU, although an NVIDIA driver is here: TensorFlow does not find the CUDA "
+                "libraries, or the driver is too old for them; begin the command with `python3 "
+                "requirements/environment.py run --`, which names the libraries, or use `make`"
+            )
         return "the CPU (TensorFlow sees no GPU)"
     names = [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus]
     return f"{len(gpus)} GPU: " + ", ".join(name or "unnamed" for name in names)
@@ -52,8 +66,10 @@ def training_strategy() -> tf.distribute.Strategy:
     others, an hour at most.
 
     Raises:
-      TrainingError: TF_CONFIG cannot be used, or another worker has not come.
+      TrainingError: TF_CONFIG cannot be used, another worker has not come, or a GPU is newer than
+        TensorFlow.
     """
+    _check_gpus()
     workers = workers_of_environment()
     hosts = [host for job in sorted(workers) for host in workers[job]]
     if len(hosts) > 1:
@@ -69,6 +85,33 @@ def training_strategy() -> tf.distribute.Strategy:
     if len(tf.config.list_physical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()
+
+
+def _check_gpus() -> None:
+    """Sees to it that TensorFlow can use the GPUs, and several of them together."""
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        details = tf.config.experimental.get_device_details(gpu)
+        major, minor = details.get("compute_capability", (0, 0))
+        if (major, minor) > _NEWEST_KNOWN:
+            raise TrainingError(
+                f"the GPU {details.get('device_name', 'unnamed')} has compute capability {major}."
+                f"{minor}, and TensorFlow {tf.__version__} is built for up to "
+                f"{'.'.join(map(str, _NEWEST_KNOWN))}: it would end without a word. Set "
+                "CUDA_VISIBLE_DEVICES=-1 to train on the CPU, or take a GPU of the generations "
+                "Volta to Hopper"
+            )
+    if len(gpus) > 1 and os.path.isdir(_SHARED_MEMORY):
+        size = shutil.disk_usage(_SHARED_MEMORY).total
+        if size < _ENOUGH_SHARED_MEMORY and "NCCL_SHM_DISABLE" not in os.environ:
+            logging.warning(
+                "%s has %d MiB, too few for NCCL to connect %d GPUs by: they are connected without "
+                "it. More is faster: docker run --shm-size 1g; on Kubernetes an emptyDir in memory",
+                _SHARED_MEMORY,
+                size // 2**20,
+                len(gpus),
+            )
+            os.environ["NCCL_SHM_DISABLE"] = "1"
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

@@ -71,19 +71,21 @@ def read_clouds(files: list[str], points_per_cloud: int) -> TransformedClouds:
         CLASS_POINTS: tf.io.RaggedFeature(tf.int64),
     }
     examples = tf.data.TFRecordDataset(sorted(files), compression_type="GZIP").batch(_PARSE_BATCH)
-    batches = [
-        (
-            parsed[POINTS],
-            tf.cast(parsed[LABELS], tf.int32),
-            tf.cast(parsed[CATEGORY][:, 0], tf.int32),
-            parsed[CLASS_POINTS][:1].values,
-        )
-        for parsed in examples.map(lambda batch: tf.io.parse_example(batch, features))
-    ]
-    if not batches:
-        raise ValueError(f"no cloud in {', '.join(files) or 'an empty list of files'}")
-    *columns, counted = zip(*batches, strict=True)
-    points, labels, category = (tf.concat(column, axis=0) for column in columns)
+    # tf.data draws from them on the CPU: on a GPU they would only take its memory.
+    with tf.device("CPU:0"):
+        batches = [
+            (
+                parsed[POINTS],
+                tf.cast(parsed[LABELS], tf.int32),
+                tf.cast(parsed[CATEGORY][:, 0], tf.int32),
+                parsed[CLASS_POINTS][:1].values,
+            )
+            for parsed in examples.map(lambda batch: tf.io.parse_example(batch, features))
+        ]
+        if not batches:
+            raise ValueError(f"no cloud in {', '.join(files) or 'an empty list of files'}")
+        *columns, counted = zip(*batches, strict=True)
+        points, labels, category = (tf.concat(column, axis=0) for column in columns)
     # The same in every Example.
     class_points = counted[0] if counted[0].shape[0] else None
     return TransformedClouds(points, labels, category, class_points)

@@ -3,7 +3,8 @@
 A maximum over points picks, for each of a cloud's O channels, one of the batch's M rows. With S
 [O, M] holding weight[b, o] at (o, row[b, o]) the sums are S x and S' W. Written in `keras.ops` they
 go through [B O, I] gathered or repeated rows; TensorFlow's sparse product on a CPU does without,
-and takes about half the time. It cannot be compiled by XLA, and on a GPU it is not repeatable.
+and takes about half the time. It cannot be compiled by XLA. On a GPU neither way is repeatable to
+the last bit: both add in the order in which threads come.
 """
 
 from __future__ import annotations

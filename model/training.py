@@ -403,6 +403,8 @@ def train(
             )
     settings = _fitting(settings, training, strategy.num_replicas_in_sync)
     policy = dtype_policy(settings.precision)
+    # GPUs from Ampere on would else round float32's factors to 10 bits, coordinates among them.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     logging.info(
         "Training on %s, in %s, %d replicas.",
         training_device(),

@@ -1,4 +1,4 @@
-"""Checkpoints that let a stopped training go on at the very step, bit by bit.
+"""Checkpoints that let a stopped training go on at the very step, on a CPU bit by bit.
 
 A checkpoint is one file, `state.npz`: arrays and a JSON text. It is written beside its name and
 then renamed, and the one before it is kept as `previous.npz`, so that a process that is killed, or

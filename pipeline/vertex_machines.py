@@ -19,7 +19,6 @@ _BUILT_IN = {
     "a3-highgpu": "NVIDIA_H100_80GB",
     "a3-megagpu": "NVIDIA_H100_MEGA_80GB",
     "a3-ultragpu": "NVIDIA_H200_141GB",
-    "a4-highgpu": "NVIDIA_B200",
 }
 # GPUs that are put into a machine of N1: how many at most, and how many cores one of them serves.
 _FOR_N1 = {
@@ -28,6 +27,8 @@ _FOR_N1 = {
     "NVIDIA_TESLA_P100": (4, 16),
     "NVIDIA_TESLA_V100": (8, 8),
 }
+# Newer than what the image's TensorFlow 2.21 is built for; see model/devices.py.
+_TOO_NEW = ("NVIDIA_B200", "NVIDIA_GB200", "NVIDIA_RTX_PRO_6000")
 # Cores of a G2 with more than one GPU.
 _SEVERAL_L4 = {24: 2, 48: 4, 96: 8}
 _COUNTS = (1, 2, 4, 8, 16)
@@ -42,10 +43,12 @@ def check_count(key: str, kind: str, count: int) -> None:
       count: how many of them.
 
     Raises:
-      ConfigError: no machine has.
+      ConfigError: no machine has, or the image's TensorFlow cannot use the GPU.
     """
     most = _FOR_N1[kind][0] if kind in _FOR_N1 else max(_COUNTS)
-    _check_count(key, kind, count, [known for known in _COUNTS if known <= most], "a machine has")
+    counts = [known for known in _COUNTS if known <= most]
+    _check_known(key.removesuffix("s"), kind)
+    _check_count(key, kind, count, counts, "a machine has")
 
 
 def check_machine(section: str, machine: str, kind: str | None, count: int) -> None:
@@ -59,7 +62,8 @@ def check_machine(section: str, machine: str, kind: str | None, count: int) -> N
       count: how many of them.
 
     Raises:
-      ConfigError: it has others, or another number; and which.
+      ConfigError: it has others, or another number, and which; or the image's TensorFlow cannot use
+        the GPU.
     """
     family, cores = machine.rpartition("-")[0], int(re.findall(r"\d+", machine)[-1])
     built_in = _BUILT_IN.get(family)
@@ -70,6 +74,7 @@ def check_machine(section: str, machine: str, kind: str | None, count: int) -> N
         )
     if kind is None:
         return
+    _check_known(f"{section}.accelerator", kind)
     if built_in:
         counts = [_SEVERAL_L4.get(cores, 1) if family == "g2-standard" else cores]
     elif machine.startswith("n1-") and kind in _FOR_N1:
@@ -85,6 +90,14 @@ def check_machine(section: str, machine: str, kind: str | None, count: int) -> N
     else:
         return
     _check_count(f"{section}.accelerators", kind, count, counts, f"{machine} has")
+
+
+def _check_known(key: str, kind: str) -> None:
+    if kind in _TOO_NEW:
+        raise ConfigError(
+            f"{key}: found {kind}, which is newer than the image's TensorFlow knows: take one of "
+            "the generations Volta to Hopper, such as NVIDIA_L4 or NVIDIA_H100_80GB"
+        )
 
 
 def _check_count(key: str, kind: str, count: int, counts: list[int], who: str) -> None:

@@ -123,6 +123,8 @@ def probe(
                 text=True,
                 errors="replace",
                 cwd=folder,
+                # The process that trained may hold the GPU's memory still.
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
                 timeout=settings.most_seconds_to_load,
                 check=False,
             )
@@ -135,7 +137,8 @@ def probe(
         with np.load(folder / "answers.npz", allow_pickle=False) as file:
             answers = {key: file[key] for key in file.files}
     try:
-        trained = expected(model, clouds, categories)
+        with tf.device("CPU:0"):
+            trained = expected(model, clouds, categories)
     except FileNotFoundError as error:
         return ProbeResult((f"no trained network beside it to compare with: {error}",), len(clouds))
     return judge(answers, clouds, trained, settings)

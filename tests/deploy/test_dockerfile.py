@@ -44,7 +44,7 @@ def test_hadolint_finds_nothing():
 @pytest.mark.parametrize(
     ("good", "bad", "rule"),
     [
-        ("USER 1000:1000", "USER root", "DL3002"),
+        ("USER 1000:0", "USER root", "DL3002"),
         (" --no-install-recommends", "", "DL3015"),
         ("rm -rf /var/lib/apt/lists/*", "true", "DL3009"),
         ('ENTRYPOINT ["/opt/apache/beam/boot"]', "ENTRYPOINT /opt/apache/beam/boot", "DL3025"),
@@ -59,7 +59,9 @@ def test_hadolint_would_find_it(good, bad, rule):
 
 def test_every_stage_stands_on_the_base_that_is_pinned_by_digest(instructions):
     (base,) = [line for line in instructions if line.startswith("ARG BASE=")]
-    assert re.fullmatch(r"ARG BASE=debian:13[\d.]*-slim@sha256:[0-9a-f]{64}", base)
+    assert re.fullmatch(
+        r"ARG BASE=docker\.io/library/debian:13[\d.]*-slim@sha256:[0-9a-f]{64}", base
+    )
     froms = [line.split() for line in instructions if line.startswith("FROM ")]
     stages = {words[3] for words in froms if len(words) == 4}
     assert {words[1] for words in froms} <= {"${BASE}", *stages}
@@ -106,10 +108,13 @@ def test_the_boot_program_has_the_version_of_the_locked_beam(instructions):
 
 def test_an_ordinary_user_starts_beams_program_in_a_folder_of_its_own(instructions):
     stage = last_stage(instructions)
-    assert stage[-2:] == ["USER 1000:1000", 'ENTRYPOINT ["/opt/apache/beam/boot"]']
+    assert stage[-2:] == ["USER 1000:0", 'ENTRYPOINT ["/opt/apache/beam/boot"]']
     # Beam's program writes a file there.
     assert "WORKDIR /home/pointnet" in stage
-    assert any("useradd --uid 1000 " in line and line.endswith(" pointnet") for line in stage)
+    (users,) = [line for line in stage if "useradd --uid 1000 " in line]
+    # OpenShift's users have any number, and the group 0.
+    assert "chgrp 0 /home/pointnet" in users
+    assert "chmod 0770 /home/pointnet" in users
 
 
 def test_no_layer_of_the_image_holds_a_compiler_or_a_secret(instructions):

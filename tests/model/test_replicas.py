@@ -2,14 +2,16 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
 
-from model.devices import dtype_policy
+from model.devices import dtype_policy, training_device, training_strategy
 from model.training import train
 from model.training_error import TrainingError
 from tests.model.tiny_training import NARROW, ROCKET, SETTINGS, made
@@ -79,3 +81,48 @@ def test_auto_takes_what_the_weakest_gpu_offers(monkeypatch, capabilities, polic
     assert dtype_policy("auto") == policy
     assert dtype_policy("float32") == "float32"
     assert dtype_policy("float16") == "mixed_float16"
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Pretends that this machine has GPUs of some compute capabilities; none is used."""
+
+    def pretend(*capabilities):
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: list(capabilities))
+        monkeypatch.setattr(
+            tf.config.experimental,
+            "get_device_details",
+            lambda gpu: {"compute_capability": gpu, "device_name": "Made-up GPU"},
+        )
+
+    return pretend
+
+
+def test_a_gpu_that_tensorflow_was_not_built_for_is_named(gpus):
+    gpus((8, 9), (12, 0))
+    with pytest.raises(TrainingError, match=r"Made-up GPU has compute capability 12\.0, .*up to 9"):
+        training_strategy()
+
+
+@pytest.mark.parametrize(("mebibytes", "disabled"), [(64, True), (8192, False)])
+def test_gpus_of_a_container_with_little_shared_memory_do_without(
+    gpus, monkeypatch, mebibytes, disabled
+):
+    gpus((7, 5), (7, 5))
+    monkeypatch.delenv("NCCL_SHM_DISABLE", raising=False)
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda: "mirrored")
+    monkeypatch.setattr(os.path, "isdir", lambda path: path == "/dev/shm")
+    size = SimpleNamespace(total=mebibytes * 2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: size)
+    assert training_strategy() == "mirrored"
+    assert ("NCCL_SHM_DISABLE" in os.environ) is disabled
+    os.environ.pop("NCCL_SHM_DISABLE", None)
+
+
+def test_a_driver_whose_gpus_tensorflow_does_not_see_is_not_passed_over(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert "although an NVIDIA driver is here" in training_device()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert training_device() == "the CPU (TensorFlow sees no GPU)"

@@ -395,7 +395,7 @@ def test_a_step_starts_no_job_server():
         ("a3-highgpu-8g", "NVIDIA_H100_80GB", 8),
         ("n2-standard-16", None, 1),
         # Not in the table: Vertex AI may have it.
-        ("z9-standard-16", "NVIDIA_GB200", 3),
+        ("z9-standard-16", "NVIDIA_X1", 3),
     ],
 )
 def test_a_machine_takes_the_gpus_that_google_has_in_it(machine, kind, count):
@@ -411,6 +411,7 @@ def test_a_machine_takes_the_gpus_that_google_has_in_it(machine, kind, count):
         ("g2-standard-24", "NVIDIA_L4", 1, "found 1; g2-standard-24 has 2 of NVIDIA_L4"),
         ("n1-standard-16", "NVIDIA_TESLA_V100", 1, "found 1; n1-standard-16 has 2, 4, 8 of"),
         ("n1-standard-32", "NVIDIA_TESLA_T4", 1, "found 1; n1-standard-32 has 2, 4 of"),
+        ("a4-highgpu-8g", "NVIDIA_B200", 8, "newer than the image's TensorFlow knows: take one"),
         ("n2-standard-16", "NVIDIA_TESLA_T4", 1, "has no NVIDIA_TESLA_T4 .*called n1-standard-"),
     ],
 )

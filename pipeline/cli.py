@@ -451,9 +451,11 @@ def submit(
     with logs_to_file(Path(os.devnull)):
         check_specs(settings, manifest, [platform])
         check_credentials(settings, platform)
-        if platform == "kubeflow":
-            read = {"--data": data} if data else {"kubeflow.data": settings.kubeflow.data}
-            check_buckets({"kubeflow.root": settings.kubeflow.root, **read})
+        cluster = getattr(settings, platform)
+        places = {"--data": data} if data else {f"{platform}.data": cluster.data}
+        if platform == "kubeflow":  # submit_to_vertex looks for Vertex AI's root itself
+            places["kubeflow.root"] = cluster.root
+        check_buckets(places)
     for line in assumptions(settings, manifest):
         click.echo(line, err=True)
     click.echo("Loading TensorFlow and TFX ...", err=True)

@@ -460,7 +460,8 @@ def test_a_bucket_that_cannot_be_asked_for_is_left_to_the_steps(
     check_buckets(PLACES)
 
 
-def test_the_command_asks_before_it_compiles(tmp_path, api, monkeypatch):
+@pytest.mark.parametrize("platform", ["vertex", "kubeflow"])
+def test_the_command_asks_before_it_compiles(platform, tmp_path, api, monkeypatch):
     from click.testing import CliRunner
 
     file = tmp_path / "mine.yaml"
@@ -469,7 +470,7 @@ def test_the_command_asks_before_it_compiles(tmp_path, api, monkeypatch):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         done = CliRunner().invoke(
-            main, ["submit", "kubeflow", "--config", str(file), "--data", "gs://shapes-bukcet/data"]
+            main, ["submit", platform, "--config", str(file), "--data", "gs://shapes-bukcet/data"]
         )
     assert done.exit_code == 2
     assert "there is no bucket shapes-bukcet, which --data" in done.output

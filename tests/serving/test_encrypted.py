@@ -3,7 +3,6 @@
 import ssl
 import threading
 from concurrent import futures
-from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,16 +10,13 @@ from types import SimpleNamespace
 import grpc
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from serving.exported_model import ExportedModel
 from serving.grpc_client import GrpcClient
 from serving.rest_client import RestClient
 from serving.serving_error import ServingError
+from tests.certificate import certificate
 from tests.serving.test_clients import CLIENTS, PAUSE, assert_same, clouds
 
 
@@ -28,31 +24,6 @@ from tests.serving.test_clients import CLIENTS, PAUSE, assert_same, clouds
 def everybody_elses_certificates(monkeypatch):
     """Whom everybody else believes must not matter where somebody is named."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", requests.certs.where())
-
-
-def certificate(folder, host):
-    """A certificate for a host that signs itself, and its key: two PEM files."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test")])
-    now = datetime.now(timezone.utc)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    form = serialization.PrivateFormat.PKCS8
-    private = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-    files = folder / f"{host}.pem", folder / f"{host}.key"
-    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(private)
-    return files
 
 
 class PassedOn(prediction_service_pb2_grpc.PredictionServiceServicer):

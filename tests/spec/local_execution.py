@@ -23,7 +23,7 @@ from typing import Any
 from google.protobuf import json_format, struct_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2 as messages
 
-from tests.google_storage import GoogleStorage
+from tests.google_storage import WITHOUT_A_KEY, GoogleStorage
 from tests.spec.compiled_spec import CompiledSpec, artifact_title
 from tests.spec.graph_check import KUBEFLOW, VERTEX, before, parameter_kind
 from tests.spec.kubeflow_launcher import download
@@ -69,23 +69,38 @@ class Run:
 class LocalBackend:
     """The backend's store, cache and launcher, as far as our specs need them.
 
-    Artifacts of all its runs stay known: to resolvers, and to the cache.
+    Artifacts of all its runs stay known: to resolvers, and to the cache. What steps write lies in a
+    bucket, a double of which they reach as they would reach Google's.
     """
 
     # VERTEX or KUBEFLOW; the two below.
     name: str
 
-    def __init__(self, spec: CompiledSpec, root: Path, say: Callable[[str], None] = print) -> None:
+    def __init__(
+        self,
+        spec: CompiledSpec,
+        root: str,
+        logs: Path,
+        say: Callable[[str], None],
+        storage: GoogleStorage,
+        environment: dict[str, str],
+    ) -> None:
         """Makes one.
 
         Args:
-          spec: the spec, its places already on this machine.
-          root: the pipeline root, a local folder; where outputs are elsewhere, of logs alone.
+          spec: the spec; its image's folder is already one of this machine.
+          root: the pipeline root, an address in a bucket.
+          logs: a folder of this machine.
           say: gets a line a step.
+          storage: where the buckets are.
+          environment: what a step needs to reach them.
         """
         self.spec = spec
         self.root = root
+        self.logs = logs
         self.say = say
+        self.storage = storage
+        self._reach = environment
         self._store: list[messages.RuntimeArtifact] = []
         self._cache: dict[str, Artifacts] = {}
         self._runs = 0
@@ -126,23 +141,19 @@ class LocalBackend:
 
     # What the two backends do differently.
 
-    def path(self, address: str) -> Path:
-        """Where an address lies on this machine."""
-        return Path(address)
-
     def _before(self, inputs: Artifacts, folder: Path) -> None:
         """What the launcher does with the inputs."""
 
     def _environment(self) -> dict[str, str]:
         """What a step finds in its environment besides this process's own."""
-        return {}
+        return self._reach
 
     def _executor_input(
         self, task: str, inputs: Artifacts, values: dict[str, Any], folder: Path
     ) -> messages.ExecutorInput:
         raise NotImplementedError
 
-    def _output_file(self, folder: Path) -> Path:
+    def _output_file(self, folder: Path) -> str:
         raise NotImplementedError
 
     def _pre_cache_check(self, task: str) -> Iterable[str]:
@@ -154,6 +165,14 @@ class LocalBackend:
         raise NotImplementedError
 
     # The same in both.
+
+    def path(self, address: str) -> Path:
+        """Where an address lies on this machine."""
+        return self.storage.path(address) if address.startswith("gs://") else Path(address)
+
+    def _place(self, folder: Path) -> str:
+        """The address that belongs to a folder of the logs."""
+        return f"{self.root}/{folder.relative_to(self.logs)}"
 
     def _parameters(self, given: dict[str, Any]) -> dict[str, Any]:
         """The pipeline's parameters: those of the submission, of the job, or their defaults."""
@@ -220,10 +239,10 @@ class LocalBackend:
     def _start(self, task: str, inputs: Artifacts, values: dict[str, Any]) -> tuple[str, Artifacts]:
         """Takes a step from the cache, or runs its container's command."""
         container = self.spec.container(task)
-        folder = self.root / self.spec.pipeline.pipeline_info.name / str(self._runs) / task
+        folder = self.logs / self.spec.pipeline.pipeline_info.name / str(self._runs) / task
         folder.mkdir(parents=True)
         executor_input = self._executor_input(task, inputs, values, folder)
-        output_file = self._output_file(folder)
+        output_file = self.path(self._output_file(folder))
         hook = self._pre_cache_check(task)
         found = messages.ExecutorOutput()
         if hook:
@@ -311,8 +330,17 @@ class LocalVertex(LocalBackend):
 
     name = VERTEX
 
-    def _output_file(self, folder: Path) -> Path:
-        return folder / "executor_output.json"
+    def _output_file(self, folder: Path) -> str:
+        return f"{self._place(folder)}/executor_output.json"
+
+    def _environment(self) -> dict[str, str]:
+        # Its machines tell a step who it is.
+        return self._reach | WITHOUT_A_KEY | {"VERTEX_WORKER": str(self.worker)}
+
+    @property
+    def worker(self) -> Path:
+        """Holds the process id of the custom job's worker."""
+        return self.logs / "worker"
 
     def _executor_input(
         self, task: str, inputs: Artifacts, values: dict[str, Any], folder: Path
@@ -336,11 +364,11 @@ class LocalVertex(LocalBackend):
         for key, definition in self.spec.component(task).output_definitions.artifacts.items():
             made.outputs.artifacts[key].artifacts.add(
                 name=f"{_STORE}/artifacts/{folder.parent.name}-{task}-{key}",
-                uri=str(folder / key),
+                uri=f"{self._place(folder)}/{key}",
                 type=definition.artifact_type,
                 metadata=definition.metadata,
             )
-        made.outputs.output_file = str(self._output_file(folder))
+        made.outputs.output_file = self._output_file(folder)
         return made
 
     def _pre_cache_check(self, task: str) -> Iterable[str]:
@@ -368,42 +396,16 @@ class LocalKubeflow(LocalBackend):
 
     name = KUBEFLOW
 
-    def __init__(
-        self,
-        spec: CompiledSpec,
-        root: Path,
-        say: Callable[[str], None],
-        storage: GoogleStorage,
-        environment: dict[str, str],
-    ) -> None:
-        """Makes one.
-
-        Args:
-          spec: the spec; its default root is the run's, as a submission gives it.
-          root: a local folder, for logs.
-          say: gets a line a step.
-          storage: where the buckets are.
-          environment: what a step needs to reach them.
-        """
-        super().__init__(spec, root, say)
-        self._storage, self._reach = storage, environment
-
-    def path(self, address: str) -> Path:
-        return self._storage.path(address)
-
     def _before(self, inputs: Artifacts, folder: Path) -> None:
         # Of several artifacts the first alone.
         for artifacts in inputs.values():
             for artifact in artifacts[:1]:
-                download(self._storage, artifact.uri, folder / "disk")
+                download(self.storage, artifact.uri, folder / "disk")
         shutil.rmtree(folder / "disk", ignore_errors=True)
 
-    def _environment(self) -> dict[str, str]:
-        return self._reach
-
-    def _output_file(self, folder: Path) -> Path:
+    def _output_file(self, folder: Path) -> str:
         # In the container it is always /tmp/kfp_outputs/output_metadata.json.
-        return folder / "kfp_outputs" / "output_metadata.json"
+        return str(folder / "kfp_outputs" / "output_metadata.json")
 
     def _executor_input(
         self, task: str, inputs: Artifacts, values: dict[str, Any], folder: Path
@@ -416,14 +418,13 @@ class LocalKubeflow(LocalBackend):
                 given = made.inputs.artifacts[key].artifacts.add()
                 given.CopyFrom(artifact)
                 given.type.instance_schema = ""
-        place = f"{self.spec.pipeline.default_pipeline_root}/{folder.relative_to(self.root)}"
         for key, definition in self.spec.component(task).output_definitions.artifacts.items():
             made.outputs.artifacts[key].artifacts.add(
-                uri=f"{place}/{key}",
+                uri=f"{self._place(folder)}/{key}",
                 type=definition.artifact_type,
                 metadata=definition.metadata,
             )
-        made.outputs.output_file = str(self._output_file(folder))
+        made.outputs.output_file = self._output_file(folder)
         return made
 
     def _recorded(self, artifact: messages.RuntimeArtifact, number: int) -> None:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from google.protobuf import json_format
 
 from components.evaluator.verdict import read_verdict
 from tests.e2e.conftest import TINY
 from tests.google_storage import google_storage
-from tests.spec.compiled_spec import CompiledSpec, read
+from tests.spec.compiled_spec import read
 from tests.spec.graph_check import KUBEFLOW, VERTEX
 from tests.spec.local_execution import (
     CACHED,
@@ -28,11 +35,10 @@ from tests.spec.local_execution import (
     Run,
 )
 
-# The bucket becomes a folder here: for Vertex in the spec itself, for Kubeflow behind a double of
-# Google's storage. The data set's is only a default, and never read.
+# The data set's bucket is only a default, and never read.
 CLUSTERS = """
 infra_validation: probe
-notify: {command: [tee, gs://executed/told.json]}
+notify: {command: [tee, A_FILE_HERE]}
 vertex:
   project: shapes-1
   region: europe-west4
@@ -68,6 +74,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("data")
     config = parse_config(TINY, "tiny")
+    (folder / "tiny.yaml").write_text(TINY, "utf-8")
     make_demo_shapes(folder / "shapes", config.demo_shapes, ["Airplane"], seed=0)
     convert(str(folder / "shapes"), str(folder / "data"), config.data, beam_args(config.beam))
     return folder / "data"
@@ -92,6 +99,12 @@ class Executed:
         found = self.serving.iterdir() if self.serving.exists() else ()
         self.versions.append(sorted(int(path.name) for path in found))
 
+    def run(self, *arguments: str) -> None:
+        """A command of ours, which finds the bucket as the steps do."""
+        command = [sys.executable, "-m", "pipeline.cli", *arguments]
+        environment = {**os.environ, **self.backend._environment()}
+        subprocess.run(command, cwd=CHECKOUT, env=environment, check=True)
+
     def verdict(self, run: int):
         """What the Evaluator decided in a run."""
         return read_verdict(str(self.runs[run].steps["Evaluator"].uri("evaluation")))
@@ -102,17 +115,20 @@ class Executed:
         return artifact.metadata["pushed"] == 1
 
 
-TOLD = "gs://executed/told.json"  # a command's argument, for a local file
-
-
-def here(file: Path, folder: Path, replaced: dict[str, str]) -> CompiledSpec:
-    """A spec whose image is this checkout and whose places are these instead."""
-    text = file.read_text("utf-8")
-    for place, instead in {IMAGE_FOLDER: str(CHECKOUT), **replaced}.items():
-        text = text.replace(place, instead)
+@contextmanager
+def executed(
+    file: Path, folder: Path, backend: type[LocalBackend], say: Callable[[str], None]
+) -> Iterator[Executed]:
+    """A spec in a bucket of its own, whose image is this checkout."""
+    text = file.read_text("utf-8").replace(IMAGE_FOLDER, str(CHECKOUT))
+    told = folder / "told.json"
     local = folder / file.name
-    local.write_text(text, "utf-8")
-    return read(local)
+    local.write_text(text.replace("A_FILE_HERE", str(told)), "utf-8")
+    with google_storage(folder / "google", "executed") as (storage, environment):
+        root = f"gs://executed/{backend.name}"
+        made = backend(read(local), f"{root}/artifacts", folder / "logs", say, storage, environment)
+        serving = storage.path(f"{root}/serving_model/tiny")
+        yield Executed(serving, told, "gs://executed/data", made)
 
 
 @pytest.fixture(scope="module")
@@ -128,29 +144,35 @@ def files(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
 
 @pytest.fixture(scope="module")
-def vertex(files, data, tmp_path_factory, say) -> Executed:
-    """Bounds that nothing reaches; the config's own; then another training."""
-    folder = tmp_path_factory.mktemp("vertex")
-    spec = here(files[VERTEX], folder, {"gs://executed": str(folder)})
-    backend = LocalVertex(spec, folder / "vertex" / "artifacts", say)
-    serving = folder / "vertex" / "serving_model" / "tiny"
-    made = Executed(serving, folder / "told.json", str(data), backend)
-    made.submit(2, unreachable(made.backend.spec.submitted["eval_config"]))
-    made.submit(2)
-    made.submit(4)
-    return made
+def vertex(files, data, tmp_path_factory, say) -> Iterator[Executed]:
+    """Bounds that nothing reaches; the config's own; then a training that loses its worker."""
+    with executed(files[VERTEX], tmp_path_factory.mktemp("vertex"), LocalVertex, say) as made:
+        made.run(
+            "convert",
+            str(data.parent / "shapes"),
+            made.data,
+            "--config",
+            str(data.parent / "tiny.yaml"),
+        )
+        made.submit(2, unreachable(made.backend.spec.submitted["eval_config"]))
+        made.submit(2)
+        lost: list[str] = []
+
+        def lose_the_worker(address: str) -> None:
+            if address.endswith("/state.npz") and not lost:
+                lost.append(address)
+                os.kill(int(made.backend.worker.read_text()), signal.SIGKILL)
+
+        made.backend.storage.watch = lose_the_worker
+        made.submit(4)
+        yield made
 
 
 @pytest.fixture(scope="module")
 def kubeflow(files, data, tmp_path_factory, say) -> Iterator[Executed]:
     """A first run, then one with another training."""
-    folder = tmp_path_factory.mktemp("kubeflow")
-    spec = here(files[KUBEFLOW], folder, {TOLD: str(folder / "told.json")})
-    with google_storage(folder, "executed") as (storage, environment):
-        shutil.copytree(data, storage.path("gs://executed/data"))
-        backend = LocalKubeflow(spec, folder / "logs", say, storage, environment)
-        serving = storage.path("gs://executed/kubeflow/serving_model/tiny")
-        made = Executed(serving, folder / "told.json", "gs://executed/data", backend)
+    with executed(files[KUBEFLOW], tmp_path_factory.mktemp("kubeflow"), LocalKubeflow, say) as made:
+        shutil.copytree(data, made.backend.storage.path(made.data))
         made.submit(2)
         made.submit(4)
         yield made
@@ -200,11 +222,32 @@ class TestVertex:
         assert third.tasks(EXECUTED) >= BEHIND_THE_TRAINER
         assert not third.tasks(EXECUTED) & {"ImportExampleGen", "StatisticsGen", "Transform"}
         (baseline,) = third.steps["BaselineResolver-model-resolver"].outputs["model"]
-        assert baseline.uri == str(vertex.runs[1].steps["Trainer"].uri("model"))
+        assert baseline.uri == vertex.runs[1].steps["Trainer"].outputs["model"][0].uri
         assert_compared(vertex, 2)
 
+    def test_the_data_were_converted_into_the_bucket(self, vertex, data):
+        there = vertex.backend.storage.path(vertex.data)
+        names = [
+            {file.relative_to(folder) for file in folder.rglob("*") if file.is_file()}
+            for folder in (there, data)
+        ]
+        assert names[0] == names[1]
+        manifests = [
+            json.loads((folder / "manifest.json").read_bytes()) for folder in (there, data)
+        ]
+        assert manifests[0] == manifests[1]
+
+    def test_a_training_that_loses_its_worker_goes_on_from_its_checkpoint(self, vertex):
+        (log,) = vertex.backend.logs.glob("tiny/3/Trainer/executor.log")
+        said = log.read_text()
+        assert said.count("the worker was lost") == 1
+        assert "Training goes on behind step 0 of epoch 2." in said
+        # What is finished needs no checkpoint; what stands for the folder of all trainings stays.
+        storage = vertex.backend.storage
+        assert storage.names("executed", "vertex/training_state/") == ["vertex/training_state/"]
+
     def test_the_trainer_ran_as_a_custom_job(self, vertex):
-        (log,) = vertex.backend.root.glob("tiny/1/Trainer/executor.log")
+        (log,) = vertex.backend.logs.glob("tiny/1/Trainer/executor.log")
         assert "custom job tiny-training: python -m tfx.scripts.run_executor" in log.read_text()
 
 
@@ -223,6 +266,26 @@ class TestKubeflow:
         # What reads a folder looks again.
         assert {"ImportExampleGen", "ProductionModel"} <= kubeflow.runs[1].tasks(EXECUTED)
         assert_compared(kubeflow, 1)
+
+
+@pytest.mark.slow
+def test_both_trained_the_same_models_with_and_without_a_lost_worker(vertex, kubeflow):
+    cloud = np.random.default_rng(0).normal(size=(1, 300, 3)).astype(np.float32)
+    for versions in zip(vertex.versions[-1], kubeflow.versions[-1], strict=True):
+        answers = []
+        for made, version in zip((vertex, kubeflow), versions, strict=True):
+            model = tf.saved_model.load(str(made.serving / str(version)))
+            answers.append(model.signatures["serving_default"](points=tf.constant(cloud)))
+        np.testing.assert_array_equal(answers[0]["probability"], answers[1]["probability"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("platform", [VERTEX, KUBEFLOW])
+def test_the_bucket_was_asked_for_nothing_that_its_double_does_not_know(platform, request):
+    storage = request.getfixturevalue(platform).backend.storage
+    assert storage.refused == []
+    # By all three clients: TensorFlow's, Beam's and Google's.
+    assert {"media", "upload_part", "rewrite", "batch", "delete"} <= set(storage.calls)
 
 
 @pytest.mark.slow

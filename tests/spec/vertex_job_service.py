@@ -5,9 +5,14 @@
 The Trainer's step on Vertex submits a custom job and waits for it. The double takes the job as the
 real client would (a field that a CustomJob does not have is an error), and runs the container's
 command of its first worker pool here; everything before and behind the submission is the real code.
+A worker that is killed is started again, as one whose machine was lost.
+
+The worker's process id goes into the file that VERTEX_WORKER names.
 """
 
+import os
 import runpy
+import signal
 import subprocess
 import sys
 
@@ -37,7 +42,8 @@ class JobServiceClient:
         command = [*container.command, *container.args]
         assert command[0] == "python", command[0]
         print(f"custom job {job.display_name}: {' '.join(command)[:2000]}", flush=True)
-        status = subprocess.run([sys.executable, *command[1:]]).returncode
+        while (status := _run([sys.executable, *command[1:]])) == -signal.SIGKILL:
+            print("the worker was lost; another takes its place", flush=True)
         states = aiplatform_v1.JobState
         job.state = states.JOB_STATE_FAILED if status else states.JOB_STATE_SUCCEEDED
         job.name = f"{parent}/customJobs/{len(self._jobs) + 1}"
@@ -47,6 +53,13 @@ class JobServiceClient:
     def get_custom_job(self, name, retry=None):
         """The job as it ended."""
         return self._jobs[name]
+
+
+def _run(command):
+    with subprocess.Popen(command) as worker:
+        with open(os.environ["VERTEX_WORKER"], "w") as file:
+            file.write(str(worker.pid))
+        return worker.wait()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ a name is there only as a whole object, never as a prefix of others; a listing t
 below the prefix; a file that is closed is there, even after an error; a copy or rename takes the
 place of what was there; a rename is a copy, then a delete; deleting what is not there is no error,
 and a name that ends in "/" stands for all objects in it.
+
+Here a test can end everything at a change. What Beam's GCSFileSystem itself asks of Google is
+answered by tests/google_storage.py.
 """
 
 import io

@@ -44,7 +44,7 @@ def test_hadolint_finds_nothing():
 @pytest.mark.parametrize(
     ("good", "bad", "rule"),
     [
-        ("USER 1000:0", "USER root", "DL3002"),
+        ("USER 1000:1000", "USER root", "DL3002"),
         (" --no-install-recommends", "", "DL3015"),
         ("rm -rf /var/lib/apt/lists/*", "true", "DL3009"),
         ('ENTRYPOINT ["/opt/apache/beam/boot"]', "ENTRYPOINT /opt/apache/beam/boot", "DL3025"),
@@ -108,7 +108,7 @@ def test_the_boot_program_has_the_version_of_the_locked_beam(instructions):
 
 def test_an_ordinary_user_starts_beams_program_in_a_folder_of_its_own(instructions):
     stage = last_stage(instructions)
-    assert stage[-2:] == ["USER 1000:0", 'ENTRYPOINT ["/opt/apache/beam/boot"]']
+    assert stage[-2:] == ["USER 1000:1000", 'ENTRYPOINT ["/opt/apache/beam/boot"]']
     # Beam's program writes a file there.
     assert "WORKDIR /home/pointnet" in stage
     (users,) = [line for line in stage if "useradd --uid 1000 " in line]

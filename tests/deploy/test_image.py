@@ -130,7 +130,7 @@ def container():
 def test_it_is_an_ordinary_users_and_says_where_it_comes_from(container):
     image = json.loads(container.buildah("inspect", "--type", "image", container.image))
     config = image["OCIv1"]["config"]
-    assert config["User"] == "1000:0"
+    assert config["User"] == "1000:1000"
     assert config["Entrypoint"] == ["/opt/apache/beam/boot"]
     assert config["WorkingDir"] == "/home/pointnet"
     source = build_image.look_at_source()

@@ -536,17 +536,19 @@ class _Handler(BaseHTTPRequestHandler):
         return b"".join(chunks)
 
     def _metadata(self) -> Answer:
+        email = "pipeline@example.org"
         account = "/computeMetadata/v1/instance/service-accounts/default"
-        about = {"email": "pipeline@example.org", "scopes": [], "aliases": ["default"]}
+        about = {"email": email, "scopes": [], "aliases": ["default"]}
         known = {
             "": b"",
             account: json.dumps(about).encode(),
-            f"{account}/email": b"pipeline@example.org",
+            f"{account}/email": email.encode(),
             f"{account}/token": self.storage._token(_Call({}, {}, {}, b"")).content,
             "/computeMetadata/v1/project/project-id": b"shapes-1",
             "/computeMetadata/v1/universe/universe-domain": DOMAIN.encode(),
         }
-        path = urlsplit(self.path).path.rstrip("/")
+        # An account may be asked for by its address as well.
+        path = urlsplit(self.path).path.rstrip("/").replace(f"/{email}", "/default", 1)
         kind = "application/json" if known.get(path, b"").startswith(b"{") else "application/text"
         headers = {"Metadata-Flavor": "Google", "Content-Type": kind}
         if path not in known:

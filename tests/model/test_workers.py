@@ -21,6 +21,7 @@ from model.network import build_network
 from model.trained_network import weights_path
 from model.training_error import TrainingError
 from model.workers import check_same_start, lost_workers_named, wait_for_all
+from tests.google_storage import google_storage
 from tests.model.test_trainer import write
 from tests.model.tiny_training import PLAIN, ROCKET, SETTINGS, made
 
@@ -54,7 +55,7 @@ class Job:
                 "network": NETWORK.model_dump(mode="json"),
                 "training": TRAINING.model_dump(mode="json"),
                 "points_per_cloud": 32,
-                "training_state": str(self.folder / state),
+                "training_state": state if "://" in state else str(self.folder / state),
             },
         }
         file = self.folder / f"{name}.json"
@@ -152,15 +153,30 @@ def test_the_chief_writes_all_and_a_finished_training_leaves_no_state(undisturbe
     assert os.listdir(job.folder / "state") == []
 
 
+@pytest.fixture
+def bucket(tmp_path):
+    """A double of Google's storage, where machines keep what all of them must see."""
+    with google_storage(tmp_path / "storage", "checkpoints") as found:
+        yield found
+
+
+def checkpoints(storage):
+    """The names of the files in the bucket, without their folder's."""
+    names = storage.names("checkpoints")
+    return [name.rpartition("/")[2] for name in names if not name.endswith("/")]
+
+
 @pytest.mark.slow
-def test_lost_workers_stop_the_others_and_restarts_end_with_the_same_weights(undisturbed):
+def test_lost_workers_stop_the_others_and_restarts_end_with_the_same_weights(undisturbed, bucket):
     job, _ = undisturbed
-    for name, lost, after, environment, expected, then in (
+    storage, environment = bucket
+    state = "gs://checkpoints/disturbed"
+    for name, lost, after, more, expected, then in (
         ("first", "worker", 7, {}, 1, "Start the same command on all machines again"),
         # Vertex AI ends the job for good where a process ends with 1.
         ("second", "chief", 3, {"CLUSTER_SPEC": "{}"}, 134, "Vertex AI starts this one again"),
     ):
-        ended = job.run(name, lost, after, state="disturbed", environment=environment)
+        ended = job.run(name, lost, after, state=state, environment={**environment, **more})
         assert ended.pop(lost)[0] == -signal.SIGKILL
         ((status, output),) = ended.values()
         assert status == expected, output
@@ -170,14 +186,15 @@ def test_lost_workers_stop_the_others_and_restarts_end_with_the_same_weights(und
             output,
         ), output
         assert "Traceback" not in output
-        assert len(os.listdir(job.folder / "disturbed")) == 1
-    ended = job.run("third", state="disturbed")
+        assert sorted(checkpoints(storage)) == ["previous.npz", "state.npz"]
+    ended = job.run("third", state=state, environment=environment)
     assert [status for status, _ in ended.values()] == [0, 0], ended
     found, wanted = job.weights("third"), job.weights("two")
     for name, value in wanted.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
     assert job.curves("third") == job.curves("two")
-    assert os.listdir(job.folder / "disturbed") == []
+    assert checkpoints(storage) == []
+    assert storage.refused == []
 
 
 class Strategy:

@@ -83,24 +83,24 @@ def check_cluster(
 def _check_beam_of_steps(beam: BeamSettings, section: str) -> None:
     """Raises a ConfigError where Beam's settings for the steps hold for this machine alone."""
     # Conversion runs where it is started, and not in a step.
-    steps = [name for name in beam.components if name != CONVERSION]
-    found = {}
-    for step in ("", *steps):
+    steps = ["", *(name for name in beam.components if name != CONVERSION)]
+    for step in steps:
         runner = (beam.components[step].runner if step else None) or beam.runner
         if runner in ("flink", "spark") and getattr(beam, runner).job_server_jar:
-            found[step] = f"beam.{runner}.job_server_jar"
+            raise _holds_here_alone(step, f"beam.{runner}.job_server_jar", section)
     # Looked at afterwards, as Beam's options ask for a Java of this machine.
-    for step in () if found else ("", *steps):
-        args = beam_args(beam, step)
-        for arg in args:
+    for step in steps:
+        for arg in beam_args(beam, step):
             if arg.partition("=")[0] in _ONLY_HERE or arg == _LOOPBACK:
-                found.setdefault(step, arg)
-    for step, what in found.items():
-        raise ConfigError(
-            f"{f'beam.components.{step}' if step else 'beam'} has Beam started with {what}, which "
-            f"holds for this machine and not inside a step of {section}: give the job_endpoint of "
-            "a job server that runs already, and environment_type DOCKER with the image"
-        )
+                raise _holds_here_alone(step, arg, section)
+
+
+def _holds_here_alone(step: str, found: str, section: str) -> ConfigError:
+    return ConfigError(
+        f"{f'beam.components.{step}' if step else 'beam'} has Beam started with {found}, which "
+        f"holds for this machine and not inside a step of {section}: give the job_endpoint of a "
+        "job server that runs already, and environment_type DOCKER with the image"
+    )
 
 
 def check_batch(config: PipelineConfig, replicas: int, where: str) -> None:

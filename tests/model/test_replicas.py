@@ -126,3 +126,10 @@ def test_a_driver_whose_gpus_tensorflow_does_not_see_is_not_passed_over(monkeypa
     assert "although an NVIDIA driver is here" in training_device()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert training_device() == "the CPU (TensorFlow sees no GPU)"
+
+
+def test_float32_is_not_rounded_on_the_gpus_that_would(tmp_path):
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    one = SETTINGS.model_copy(update={"epochs": 1})
+    train(made(8, 0), made(4, 1), ROCKET, NARROW, one, str(tmp_path))
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()

@@ -1,8 +1,8 @@
-"""Packages the pipeline: its rooms, their data files, and the command ``pointnet-parts``."""
+"""Packages the pipeline: its packages, their data files, and the command ``pointnet-parts``."""
 
 from setuptools import find_packages, setup
 
-ROOMS = ["schema", "preprocessing", "model", "components", "pipeline", "serving"]
+PACKAGES = ["schema", "preprocessing", "model", "reports", "serving", "components", "pipeline"]
 
 setup(
     name="pointnet-parts",
@@ -13,14 +13,15 @@ setup(
     # Written out, so that an editable install puts this folder on the path as it is: a room or a
     # module added later is found without installing again.
     package_dir={"": "."},
-    packages=find_packages(include=ROOMS + [f"{room}.*" for room in ROOMS]),
+    packages=find_packages(include=PACKAGES + [f"{package}.*" for package in PACKAGES]),
     package_data={
-        room: [f"**/*.{kind}" for kind in ("pbtxt", "yaml", "json", "html", "css", "js", "svg")]
-        for room in ROOMS
+        package: [f"**/*.{kind}" for kind in ("pbtxt", "yaml", "json", "html", "css", "js", "svg")]
+        for package in PACKAGES
     },
-    # Loose ranges: the exact, hashed versions of both stacks stand in requirements/.
+    # Loose ranges; the exact, hashed versions of both stacks are in requirements/.
     install_requires=[
         "tfx>=1.16,<1.22",
+        "annotated-types>=0.6",
         "apache-beam[gcp]>=2.60",
         "click>=8",
         "google-crc32c>=1.5",
@@ -31,6 +32,7 @@ setup(
         "keras-tuner>=1.4",
         "matplotlib>=3.7",
         "numpy",
+        "pooch[progress]>=1.8",
         "pyarrow",
         "pydantic>=2.5,<3",
         "PyYAML>=6",
@@ -38,6 +40,7 @@ setup(
         "rich>=13",
         "tensorboard",
         "tensorflow-serving-api",
+        "trimesh>=4.4",
     ],
     entry_points={"console_scripts": ["pointnet-parts = pipeline.cli:main"]},
 )

@@ -24,8 +24,8 @@ from bench.results import Measurement, record
 from pipeline.beam_settings import CONVERSION, beam_args
 from pipeline.config import PipelineConfig, load_config
 from pipeline.graph import Places, create_pipeline
-from preprocessing.convert import convert
-from preprocessing.demo_shapes import make_demo_shapes
+from preprocessing.conversion.convert import convert
+from preprocessing.datasets.demo import make_demo_shapes
 
 POINTS = (2500, 2700)
 # By the names of the plan's steps.

@@ -46,7 +46,7 @@ def main() -> None:
 
 def measure(folder: Path, shapes: int, large: int, rounds: int) -> None:
     """All measurements, on shapes made in a folder."""
-    from preprocessing.demo_shapes import make_demo_shapes
+    from preprocessing.datasets.demo import make_demo_shapes
 
     source = make_demo_shapes(folder / "shapes", shapes, [CATEGORY], points=POINTS)
     ours, theirs = compare(source, folder / "converted", rounds)
@@ -83,8 +83,8 @@ def measure(folder: Path, shapes: int, large: int, rounds: int) -> None:
 def compare(source: Path, output: Path, rounds: int) -> tuple[float, float]:
     """Median seconds a shape of our conversion and of the example's loop, in turn."""
     from bench.example_loops import load
-    from preprocessing.convert import convert
-    from preprocessing.demo_shapes import DEMO_CATEGORIES
+    from preprocessing.conversion.convert import convert
+    from preprocessing.datasets.demo import DEMO_CATEGORIES
     from preprocessing.settings import DataSettings
 
     folder = next(source.glob("made_up_*"))
@@ -132,7 +132,7 @@ def convert_alone(source: str, output: str) -> None:
     """Converts and prints seconds, imports not counted, and the largest resident set in MiB."""
     import apache_beam  # noqa: F401
 
-    from preprocessing.convert import convert
+    from preprocessing.conversion.convert import convert
     from preprocessing.settings import DataSettings
 
     start = time.perf_counter()

@@ -81,16 +81,16 @@ def measure(clouds: int, points: int) -> dict[str, float]:
     from pipeline.config import load_config
     from pipeline.graph import Places, evaluation_config
     from schema.categories import SHAPENET_CATEGORIES
-    from schema.record import CloudRecord
+    from schema.record import Cloud
 
     config = load_config("airplane")
     category = SHAPENET_CATEGORIES[0]
     parts = len(category.parts)
     rng = np.random.default_rng(0)
 
-    def cloud(number: int) -> CloudRecord:
+    def cloud(number: int) -> Cloud:
         coordinates = rng.normal(size=(points, 3)).astype(np.float32)
-        return CloudRecord(f"{number}", category.name, coordinates, rng.integers(0, parts, points))
+        return Cloud(f"{number}", category.name, coordinates, rng.integers(0, parts, points))
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

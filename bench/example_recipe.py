@@ -27,7 +27,7 @@ from keras import ops
 from model.network import PointNet
 from model.settings import NetworkSettings
 from schema.categories import Category, class_ranges
-from schema.record import CATEGORY, POINTS, CloudRecord
+from schema.record import CATEGORY, POINTS, Cloud
 
 JITTER = 0.005
 LEARNING_RATE = 1e-3
@@ -71,8 +71,8 @@ def mixed_orthogonality(matrices: Any) -> Any:
 
 
 def train_example(
-    training: Sequence[CloudRecord],
-    validation: Sequence[CloudRecord],
+    training: Sequence[Cloud],
+    validation: Sequence[Cloud],
     categories: tuple[Category, ...],
     settings: NetworkSettings,
     epochs: int,
@@ -128,7 +128,7 @@ def train_example(
 
 
 def _arrays(
-    records: Sequence[CloudRecord],
+    records: Sequence[Cloud],
     categories: tuple[Category, ...],
     count: int,
     rng: np.random.Generator,

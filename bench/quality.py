@@ -29,15 +29,14 @@ from model.settings import TrainingSettings
 from model.signatures import Segmenter
 from model.training import train
 from pipeline.config import load_config
-from preprocessing.convert import convert
-from preprocessing.demo_shapes import make_demo_shapes
-from preprocessing.examples import from_example
-from preprocessing.manifest import Manifest
+from preprocessing.conversion.convert import convert
+from preprocessing.conversion.manifest import Manifest
+from preprocessing.conversion.records import from_example, read_records
+from preprocessing.datasets.demo import make_demo_shapes
 from preprocessing.settings import DataSettings
-from preprocessing.tfrecord import read_records
-from preprocessing.transform import preprocessing_fn
+from preprocessing.tensors.transform import preprocessing_fn
 from schema.categories import Category
-from schema.record import CATEGORY, LABELS, POINTS, SHAPE_ID, SPLITS, CloudRecord
+from schema.record import CATEGORY, LABELS, POINTS, SHAPE_ID, SPLITS, Cloud
 
 COUNT = 1024
 STORED = 2048
@@ -101,17 +100,17 @@ def report(
     record(rows)
 
 
-def read_split(data: Path, manifest: Manifest, split: str) -> Iterator[CloudRecord]:
+def read_split(data: Path, manifest: Manifest, split: str) -> Iterator[Cloud]:
     """The clouds of a converted split."""
     for shard in manifest.shards:
-        if shard.file.split("/")[0] == split:
+        if shard.split == split:
             with (data / shard.file).open("rb") as file:
                 yield from map(from_example, read_records(file, shard.file))
 
 
 def train_one(
     recipe: str,
-    clouds: dict[str, list[CloudRecord]],
+    clouds: dict[str, list[Cloud]],
     categories: tuple[Category, ...],
     folder: Path,
     seed: int,
@@ -145,9 +144,7 @@ def train_one(
     return train(training, validation, categories, network, settings, str(run))
 
 
-def transformed(
-    records: Sequence[CloudRecord], categories: tuple[Category, ...]
-) -> TransformedClouds:
+def transformed(records: Sequence[Cloud], categories: tuple[Category, ...]) -> TransformedClouds:
     """What Transform makes of raw clouds."""
     sizes = [len(r.points) for r in records]
     labels = np.concatenate([np.zeros(0, np.int64), *(r.labels for r in records)])
@@ -173,7 +170,7 @@ def transformed(
 
 
 def instance_miou(
-    network: PointNet, records: Sequence[CloudRecord], categories: tuple[Category, ...]
+    network: PointNet, records: Sequence[Cloud], categories: tuple[Category, ...]
 ) -> float:
     """Official instance mIoU over all points of the clouds."""
     segmenter = Segmenter(network, categories)

@@ -85,7 +85,7 @@ def compare(model: Path, batch: int, points: int, repeats: int) -> dict[str, flo
 
     from bench.network import NUM_CLASSES, alternate, copy_weights, example_network, our_network
     from model.signatures import export
-    from preprocessing.normalisation import normalise
+    from preprocessing.tensors.normalisation import normalise
     from schema.categories import Category
 
     network, example = our_network(), example_network(points)

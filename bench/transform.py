@@ -47,8 +47,8 @@ def main() -> None:
 
 def measure(folder: Path, shapes: int, large: int, count: int, rounds: int) -> None:
     """All measurements, on shapes made in a folder."""
-    from preprocessing.convert import convert
-    from preprocessing.demo_shapes import make_demo_shapes
+    from preprocessing.conversion.convert import convert
+    from preprocessing.datasets.demo import make_demo_shapes
     from preprocessing.settings import DataSettings
 
     settings = DataSettings(category=CATEGORY)
@@ -110,11 +110,10 @@ def compare_graph(data: Path, source: Path, count: int, rounds: int) -> tuple[fl
     import tensorflow as tf
 
     from bench.example_loops import load, preprocess
-    from preprocessing.demo_shapes import DEMO_CATEGORIES
-    from preprocessing.examples import from_example
-    from preprocessing.manifest import MANIFEST, Manifest
-    from preprocessing.tfrecord import read_records
-    from preprocessing.transform import preprocessing_fn
+    from preprocessing.conversion.manifest import MANIFEST, Manifest
+    from preprocessing.conversion.records import from_example, read_records
+    from preprocessing.datasets.demo import DEMO_CATEGORIES
+    from preprocessing.tensors.transform import preprocessing_fn
     from schema.record import CATEGORY as CATEGORY_FEATURE
     from schema.record import LABELS, SHAPE_ID
     from schema.record import POINTS as POINTS_FEATURE
@@ -166,7 +165,7 @@ def run_component(data: Path, folder: Path, count: int) -> tuple[float, int]:
     from components.transform.component import Transform
     from components.transform.executor import Executor
     from pipeline.beam_settings import BeamSettings, beam_args
-    from preprocessing.manifest import MANIFEST, Manifest
+    from preprocessing.conversion.manifest import MANIFEST, Manifest
 
     manifest = Manifest.from_text((data / MANIFEST).read_text())
     examples = standard_artifacts.Examples()
@@ -175,7 +174,7 @@ def run_component(data: Path, folder: Path, count: int) -> tuple[float, int]:
     examples_utils.set_payload_format(examples, tfx.proto.PayloadFormat.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(examples, "tfrecords_gzip")
     for split in ("train", "val"):
-        shutil.copytree(data / split, folder / "examples" / f"Split-{split}")
+        shutil.copytree(data / manifest.version / split, folder / "examples" / f"Split-{split}")
     described = standard_artifacts.Schema()
     described.uri = str(folder / "schema")
     os.makedirs(described.uri)
@@ -183,7 +182,7 @@ def run_component(data: Path, folder: Path, count: int) -> tuple[float, int]:
     component: Any = Transform(
         examples=tfx.dsl.Channel(type=standard_artifacts.Examples),
         schema=tfx.dsl.Channel(type=standard_artifacts.Schema),
-        preprocessing_fn="preprocessing.transform.preprocessing_fn",
+        preprocessing_fn="preprocessing.tensors.transform.preprocessing_fn",
         splits_config=tfx.proto.SplitsConfig(analyze=["train"], transform=["train", "val"]),
         custom_config={
             "transform": {"points_per_cloud": count},

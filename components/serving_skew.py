@@ -10,7 +10,7 @@ from typing import Any
 
 from components.distribution_limits import comparators
 from components.settings import ShiftLimits
-from preprocessing.in_process import IN_PROCESS
+from preprocessing.conversion.beam_options import IN_PROCESS
 from schema.record import CATEGORY, LABELS, POINTS, UNKNOWN_CATEGORY
 
 

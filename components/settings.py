@@ -1,117 +1,106 @@
-"""What can be set of our components."""
+"""Settings of our components."""
 
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Ge, Gt, Le
 from pydantic import Field, field_validator
 
 from components.evaluator.size_buckets import CLOUD_SIZE, SIZE_BUCKETS
-from preprocessing.settings import Settings
 from schema.record import CATEGORY
+from schema.settings import Settings
+
+Share = Annotated[float, Ge(0), Le(1)]
+Limit = Annotated[float, Gt(0), Le(1)]
+Positive = Annotated[float, Gt(0)]
+Count = Annotated[int, Ge(1)]
 
 SLICED_BY = (CATEGORY, CLOUD_SIZE)
 
 
 class ShiftLimits(Settings):
-    """How far two sets of clouds may differ, feature by feature."""
+    """How much two sets of clouds may differ, feature by feature."""
 
-    points: float = Field(
-        0.1,
-        gt=0,
-        le=1,
-        description="Largest Jensen-Shannon divergence of raw coordinates: 0 alike, 1 disjoint.",
-    )
-    labels: float = Field(
-        0.2, gt=0, le=1, description="Largest change of the share that a label has of all points."
-    )
-    category: float = Field(
-        0.1,
-        gt=0,
-        le=1,
-        description="Largest change of the share that a category has of all clouds.",
-    )
-    action: Literal["warn", "stop"] = Field(
-        "warn", description="What happens beyond a limit: warn, or stop the run before training."
-    )
+    points: Limit = 0.1
+    """Largest Jensen-Shannon divergence of the raw coordinates: 0 is equal, 1 is disjoint."""
+
+    labels: Limit = 0.2
+    """Largest change of a label's share of all points."""
+
+    category: Limit = 0.1
+    """Largest change of a category's share of all clouds."""
+
+    action: Literal["warn", "stop"] = "warn"
+    """What happens above a limit: a warning, or the run stops before training."""
 
 
 class ValidationSettings(Settings):
-    """What CloudValidator refuses, what is warned of, and what stops the run."""
+    """Which clouds CloudValidator rejects, what it warns about, and what stops the run."""
 
-    minimum_points: int = Field(
-        4, ge=1, description="Fewest points of a cloud; four are the least that span a solid."
-    )
-    duplicate_share: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="Share of a cloud's points that repeat another one's coordinates, above which "
-        "a warning is given.",
-    )
-    imbalance_ratio: float = Field(
-        20.0,
-        gt=1,
-        description="How many times more training points the largest part of a category may have "
-        "than the smallest (and shapes the largest category) before a warning is given.",
-    )
-    quarantine_share: float = Field(
-        0.1,
-        ge=0,
-        le=1,
-        description="Share of a split's clouds that may be refused; more than that stops the run.",
-    )
-    drift: ShiftLimits = Field(
-        ShiftLimits(), description="The training clouds against those of the last run."
-    )
-    skew: ShiftLimits = Field(
-        ShiftLimits(), description="Validation and test clouds against the training clouds."
-    )
+    minimum_points: Count = 4
+    """Fewest points of a cloud; four are the least that span a solid."""
+
+    duplicate_share: Share = 0.5
+    """Share of a cloud's points that repeat the coordinates of another point, above which a warning
+    is given."""
+
+    imbalance_ratio: Annotated[float, Gt(1)] = 20.0
+    """Ratio of training points between the largest and the smallest part of a category (and of
+    shapes between categories), above which a warning is given."""
+
+    quarantine_share: Share = 0.1
+    """Share of a split's clouds that may be rejected; more stops the run."""
+
+    drift: ShiftLimits = ShiftLimits()
+    """The training clouds compared with those of the last run."""
+
+    skew: ShiftLimits = ShiftLimits()
+    """Validation and test clouds compared with the training clouds."""
 
 
 class ProbeSettings(Settings):
-    """What ModelServerProbe asks of the exported model before it is pushed."""
+    """How ModelServerProbe tests the exported model before it is pushed."""
 
-    clouds: int = Field(8, ge=1, description="Test clouds to make requests of.")
-    most_seconds: float | None = Field(
-        None, gt=0, description="Longest answer to one cloud, the model being warm; null: any."
-    )
-    most_mebibytes: float | None = Field(
-        None, gt=0, description="Most memory of the process that answers, in MiB; null: any."
-    )
-    most_seconds_to_load: float = Field(
-        600, gt=0, description="After so long the process counts as hung."
-    )
+    clouds: Count = 8
+    """Number of test clouds to send as requests."""
+
+    most_seconds: Positive | None = None
+    """Longest answer time for one cloud, after warm-up, in seconds; null: no limit."""
+
+    most_mebibytes: Positive | None = None
+    """Largest memory of the serving process, in MiB; null: no limit."""
+
+    most_seconds_to_load: Positive = 600
+    """Time in seconds after which a process that is still loading counts as hung."""
 
 
 class NotifySettings(Settings):
-    """Who is told of a run that does not end in a blessed model; by default nobody."""
+    """Where a message is sent if a run does not end in a blessed model; by default nowhere."""
 
-    webhook_variable: str = Field(
-        "",
-        description="The environment variable that holds the address to which a JSON message is "
-        "posted (its `text` is what Slack and its like show); the address itself is a secret and "
-        "belongs in no config.",
-    )
-    webhook_file: str = Field(
-        "",
-        description="A file, such as gs://... or a mounted secret, that holds the address where "
-        "the variable is not set: for clusters.",
-    )
-    command: tuple[str, ...] = Field(
-        (),
-        description="A program and its arguments; it reads the message on standard input. "
-        "On a cluster it must be in the image.",
-    )
-    attempts: int = Field(4, ge=1, description="How often the webhook is tried.")
-    timeout_seconds: float = Field(
-        30, gt=0, description="Seconds that an answer, or the program, may take."
-    )
+    webhook_variable: str = ""
+    """Environment variable that holds the address to which a JSON message is posted (Slack and
+    similar services show its `text`). The address itself is a secret and must not be in a
+    config."""
+
+    webhook_file: str = ""
+    """File, such as gs://... or a mounted secret, that holds the address if the variable is not
+    set; for clusters."""
+
+    command: tuple[str, ...] = ()
+    """A program and its arguments; it reads the message from standard input. On a cluster it must
+    be in the image."""
+
+    attempts: Count = 4
+    """Number of attempts to reach the webhook."""
+
+    timeout_seconds: Positive = 30
+    """Longest time for an answer, or for the program, in seconds."""
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody is to be told."""
+        """Whether a message is sent at all."""
         return bool(self.webhook_variable or self.webhook_file or self.command)
 
     @field_validator("webhook_variable")
@@ -144,93 +133,92 @@ class NotifySettings(Settings):
 
 
 class Threshold(Settings):
-    """What one metric must reach; a bound that is null does not count."""
+    """Bounds on a metric; null is no bound."""
 
-    minimum: float | None = Field(None, ge=0, le=1, description="Smallest value on test.")
-    largest_drop: float | None = Field(
-        None, ge=0, le=1, description="How far it may fall below the blessed model's."
-    )
+    minimum: Share | None = None
+    """Smallest value on test."""
+
+    largest_drop: Share | None = None
+    """Largest decrease from the blessed model's value."""
 
 
 class HeadlineThreshold(Threshold):
-    """What a headline number must reach."""
+    """Bounds on a headline metric."""
 
-    difference: Literal["any", "not_worse", "better"] = Field(
-        "any",
-        description="What the 95 % bootstrap interval of the difference to the blessed model must "
-        "not say: not_worse refuses a model that is worse beyond chance, better one that is not "
-        "better beyond chance.",
-    )
+    difference: Literal["any", "not_worse", "better"] = "any"
+    """Condition on the 95 % bootstrap interval of the difference to the blessed model. not_worse:
+    refuse a model that is significantly worse; better: refuse a model that is not significantly
+    better; any: no condition."""
 
 
 class ErrorThreshold(Settings):
-    """What an error may reach; a bound that is null does not count."""
+    """Bounds on an error; null is no bound."""
 
-    maximum: float | None = Field(None, ge=0, le=1, description="Largest value on test.")
-    largest_rise: float | None = Field(
-        None, ge=0, le=1, description="How far it may rise above the blessed model's."
-    )
+    maximum: Share | None = None
+    """Largest value on test."""
+
+    largest_rise: Share | None = None
+    """Largest increase from the blessed model's value."""
 
 
 class SliceThresholds(Settings):
-    """What the clouds of a slice must reach by themselves."""
+    """Bounds on the metrics of one slice of the clouds."""
 
-    point_accuracy: Threshold = Field(Threshold(), description="Share of points given their part.")
-    mean_class_accuracy: Threshold = Field(Threshold(), description="Mean of the parts' accuracy.")
-    instance_miou: Threshold = Field(Threshold(), description="Mean of the shapes' IoU.")
-    calibration_error: ErrorThreshold = Field(
-        ErrorThreshold(), description="Expected calibration error."
-    )
+    point_accuracy: Threshold = Threshold()
+    """Share of points with the correct part."""
+
+    mean_class_accuracy: Threshold = Threshold()
+    """Mean accuracy over the parts."""
+
+    instance_miou: Threshold = Threshold()
+    """Mean IoU over the shapes."""
+
+    calibration_error: ErrorThreshold = ErrorThreshold()
+    """Expected calibration error."""
 
 
 class EvaluationSettings(Settings):
     """What a model must reach on the test split to be blessed.
 
-    Every bound but those in slices holds over all points of all test clouds. A part that no test
-    cloud has, and a slice of fewer than five clouds, neither blesses nor blocks.
+    Every bound except those in slices applies to all points of all test clouds. A part that no test
+    cloud has, and a slice of fewer than five clouds, have no effect.
     """
 
-    point_accuracy: HeadlineThreshold = Field(
-        HeadlineThreshold(minimum=0.7, largest_drop=0.01),
-        description="Share of annotated points given their part.",
-    )
-    mean_class_accuracy: Threshold = Field(
-        Threshold(), description="Mean of the parts' accuracies, rare parts counting as much."
-    )
-    instance_miou: HeadlineThreshold = Field(
-        HeadlineThreshold(minimum=0.4, largest_drop=0.01),
-        description="Mean over shapes of the shape's IoU, the official convention.",
-    )
-    category_miou: HeadlineThreshold = Field(
-        HeadlineThreshold(), description="Mean over categories of their instance mIoU."
-    )
-    instance_miou_of_present_parts: HeadlineThreshold = Field(
-        HeadlineThreshold(), description="Instance mIoU over the parts that each shape has."
-    )
-    calibration_error: ErrorThreshold = Field(
-        ErrorThreshold(),
-        description="How far the probabilities are from the share of right answers: expected "
-        "calibration error, 15 bins.",
-    )
-    part_accuracy: Threshold = Field(
-        Threshold(minimum=0.2, largest_drop=0.05),
-        description="Share of a part's points given that part: every part's bound.",
-    )
-    part_iou: Threshold = Field(
-        Threshold(minimum=0.1, largest_drop=0.05),
-        description="A part's IoU pooled over points: every part's bound.",
-    )
-    part_accuracy_of: dict[str, Threshold] = Field(
-        {},
-        description="A bound of its own for a part, by the part's name: {engine: {minimum: 0.5}}.",
-    )
-    part_iou_of: dict[str, Threshold] = Field({}, description="The same for a part's IoU.")
-    slices: dict[str, SliceThresholds] = Field(
-        {},
-        description="Bounds on some of the clouds, by the slice: category or cloud_size for each "
-        "category or bucket of sizes, category=Chair or cloud_size=1024-2047 for that one: "
-        "{cloud_size: {instance_miou: {minimum: 0.3}}}.",
-    )
+    point_accuracy: HeadlineThreshold = HeadlineThreshold(minimum=0.7, largest_drop=0.01)
+    """Share of annotated points with the correct part."""
+
+    mean_class_accuracy: Threshold = Threshold()
+    """Mean accuracy over the parts; rare parts have the same weight."""
+
+    instance_miou: HeadlineThreshold = HeadlineThreshold(minimum=0.4, largest_drop=0.01)
+    """Mean over shapes of the shape's IoU, the official convention."""
+
+    category_miou: HeadlineThreshold = HeadlineThreshold()
+    """Mean over categories of their instance mIoU."""
+
+    instance_miou_of_present_parts: HeadlineThreshold = HeadlineThreshold()
+    """Instance mIoU over the parts that each shape has."""
+
+    calibration_error: ErrorThreshold = ErrorThreshold()
+    """Expected calibration error (15 bins): the difference between predicted probability and
+    accuracy."""
+
+    part_accuracy: Threshold = Threshold(minimum=0.2, largest_drop=0.05)
+    """Accuracy on the points of a part; applies to every part."""
+
+    part_iou: Threshold = Threshold(minimum=0.1, largest_drop=0.05)
+    """IoU of a part over all points; applies to every part."""
+
+    part_accuracy_of: dict[str, Threshold] = Field({})
+    """part_accuracy for single parts, by name: {engine: {minimum: 0.5}}."""
+
+    part_iou_of: dict[str, Threshold] = Field({})
+    """part_iou for single parts, by name."""
+
+    slices: dict[str, SliceThresholds] = Field({})
+    """Bounds on slices of the clouds. category or cloud_size: every category or size bucket;
+    category=Chair or cloud_size=1024-2047: only that one. Example: {cloud_size: {instance_miou:
+    {minimum: 0.3}}}."""
 
     @field_validator("slices")
     @classmethod

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from model.curves_picture import draw_curves
-from model.training_error import TrainingError
+from schema.errors import UserError
 
 TENSORBOARD_FOLDER = "AIP_TENSORBOARD_LOG_DIR"
 CURVES_FILE = "curves.csv"
@@ -48,7 +48,7 @@ class Curves:
         """Writes one epoch's row; `epoch` is the first column, the others follow by name.
 
         Raises:
-          TrainingError: the folder cannot be written to.
+          UserError: the folder cannot be written to.
         """
         self.rows.append({"epoch": row["epoch"], **dict(sorted(row.items()))})
         text = io.StringIO()
@@ -77,7 +77,8 @@ class Curves:
                 file.write(content)
             tf.io.gfile.rename(f"{path}.unfinished", path, overwrite=True)
         except (OSError, tf.errors.OpError) as error:
-            raise TrainingError(
+            raise UserError(
+                "cannot_train",
                 f"cannot write the learning curves to {path}: {' '.join(str(error).split())}. Make "
-                "room, and run again"
+                "room, and run again",
             ) from error

@@ -8,8 +8,8 @@ import shutil
 import tensorflow as tf
 from absl import logging
 
-from model.training_error import TrainingError
 from model.workers import workers_of_environment
+from schema.errors import UserError
 
 _TENSOR_FLOAT16, _TENSOR_BFLOAT16 = (7, 0), (8, 0)
 # The newest GPUs that the locked TensorFlows are built for (2.16 and 2.21, CUDA 12.3 and 12.5). On
@@ -66,7 +66,7 @@ def training_strategy() -> tf.distribute.Strategy:
     others, an hour at most.
 
     Raises:
-      TrainingError: TF_CONFIG cannot be used, another worker has not come, or a GPU is newer than
+      UserError: TF_CONFIG cannot be used, another worker has not come, or a GPU is newer than
         TensorFlow.
     """
     _check_gpus()
@@ -77,10 +77,11 @@ def training_strategy() -> tf.distribute.Strategy:
         try:
             return tf.distribute.MultiWorkerMirroredStrategy()
         except (RuntimeError, ValueError, tf.errors.OpError) as error:
-            raise TrainingError(
+            raise UserError(
+                "cannot_train",
                 f"the workers of TF_CONFIG ({', '.join(hosts)}) cannot train together: "
                 f"{' '.join(str(error).split())[:300]}. Start the same command on all of them, "
-                "each with its own task in TF_CONFIG and a port that the others can reach"
+                "each with its own task in TF_CONFIG and a port that the others can reach",
             ) from error
     if len(tf.config.list_physical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
@@ -94,12 +95,13 @@ def _check_gpus() -> None:
         details = tf.config.experimental.get_device_details(gpu)
         major, minor = details.get("compute_capability", (0, 0))
         if (major, minor) > _NEWEST_KNOWN:
-            raise TrainingError(
+            raise UserError(
+                "cannot_train",
                 f"the GPU {details.get('device_name', 'unnamed')} has compute capability {major}."
                 f"{minor}, and TensorFlow {tf.__version__} is built for up to "
                 f"{'.'.join(map(str, _NEWEST_KNOWN))}: it would end without a word. Set "
                 "CUDA_VISIBLE_DEVICES=-1 to train on the CPU, or take a GPU of the generations "
-                "Volta to Hopper"
+                "Volta to Hopper",
             )
     if len(gpus) > 1 and os.path.isdir(_SHARED_MEMORY):
         size = shutil.disk_usage(_SHARED_MEMORY).total

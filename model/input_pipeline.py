@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from model.settings import TrainingSettings
-from preprocessing.augmentation import augment
-from preprocessing.sampling import draw_indices
-from preprocessing.transform import CLASS_POINTS
+from preprocessing.tensors.augmentation import augment
+from preprocessing.tensors.sampling import draw_indices
+from preprocessing.tensors.transform import CLASS_POINTS
 from schema.record import CATEGORY, LABELS, POINTS
 
 _PARSE_BATCH = 256

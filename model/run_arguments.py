@@ -10,7 +10,7 @@ from absl import logging
 from model.input_pipeline import TransformedClouds, read_clouds
 from model.search_space import changes, with_choice
 from model.settings import NetworkSettings, TrainingSettings
-from preprocessing.tfrecord import is_record_file
+from preprocessing.conversion.records import is_record_file
 
 
 def read_splits(fn_args: Any) -> tuple[TransformedClouds, TransformedClouds]:

@@ -8,7 +8,7 @@
 The first three return `part` int64 [B, N] (index into the category's parts) and `probability`
 float32 [B, N, K]; rows beyond a cloud's size are -1 and 0. A model of several categories takes
 `category` int64 [B] (index into the categories of assets/parts.json) beside the points; Examples
-carry its name. Every signature normalises with `preprocessing.normalisation.normalise`, as
+carry its name. Every signature normalises with `preprocessing.tensors.normalisation.normalise`, as
 Transform does.
 """
 
@@ -29,8 +29,8 @@ from model.network import PointNet, limit_to_category
 from model.request_checks import request_is_sound
 from model.settings import ServingSettings
 from model.warm_up import write_warm_up
-from preprocessing.normalisation import NORMALISATION_VERSION, normalise, repeat_first_point
-from preprocessing.transform import category_indices, labels_to_classes
+from preprocessing.tensors.normalisation import NORMALISATION_VERSION, normalise, repeat_first_point
+from preprocessing.tensors.transform import category_indices, labels_to_classes
 from schema.categories import Category, class_ranges
 from schema.record import CATEGORY, LABELS, POINTS, UNANNOTATED
 

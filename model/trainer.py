@@ -16,10 +16,10 @@ from model.settings import ServingSettings, TrainingSettings
 from model.signatures import export
 from model.trained_network import save_trained_network, weights_path
 from model.training import identity, train
-from model.training_error import TrainingError
 from model.training_state import TrainingState
 from model.workers import lost_workers_named, wait_for_all
 from schema.categories import Category
+from schema.errors import UserError
 
 
 def run_fn(fn_args: Any) -> None:
@@ -38,7 +38,7 @@ def run_fn(fn_args: Any) -> None:
         `training_state`, a folder.
 
     Raises:
-      TrainingError: see `train`; or one of several workers was lost.
+      UserError: see `train`; or one of several workers was lost.
     """
     strategy = training_strategy()  # before anything is computed
     values = fn_args.custom_config["categories"]
@@ -95,12 +95,13 @@ def _local_copy(path: str, folder: str) -> str:
     """A weights file as one of this machine.
 
     Raises:
-      TrainingError: it is not there.
+      UserError: it is not there.
     """
     if not tf.io.gfile.exists(path):
-        raise TrainingError(
+        raise UserError(
+            "cannot_train",
             f"training.warm_start is last_blessed, and that model has no weights in {path}: it was "
-            "made before they were kept. Train one with warm_start none first"
+            "made before they were kept. Train one with warm_start none first",
         )
     local = os.path.join(folder, "initial.weights.h5")
     tf.io.gfile.copy(path, local)

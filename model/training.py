@@ -42,10 +42,10 @@ from model.loss import class_weights, cross_entropy, orthogonality, point_weight
 from model.metrics import Scores, confusion, evaluate
 from model.network import PointNet, build_network, limit_to_category
 from model.settings import NetworkSettings, TrainingSettings
-from model.training_error import TrainingError
 from model.training_state import Checkpoint, TrainingState
 from model.workers import check_same_start
 from schema.categories import Category, class_ranges
+from schema.errors import UserError
 from schema.record import CATEGORY, POINTS, UNANNOTATED
 
 MONITORED = "val_instance_miou"
@@ -391,15 +391,16 @@ def train(
       The network, its weights in float32.
 
     Raises:
-      TrainingError: a split has no annotated point, the settings do not fit data or devices, the
+      UserError: a split has no annotated point, the settings do not fit data or devices, the
         workers found different checkpoints, the loss became NaN or infinite, memory or disk ran
         out.
     """
     strategy = strategy or training_strategy()
     for split, clouds in (("train", training), ("val", validation)):
         if not bool(tf.reduce_any(clouds.labels >= 0)):
-            raise TrainingError(
-                f"no cloud of {split} has an annotated point; give labelled shapes for it"
+            raise UserError(
+                "cannot_train",
+                f"no cloud of {split} has an annotated point; give labelled shapes for it",
             )
     settings = _fitting(settings, training, strategy.num_replicas_in_sync)
     policy = dtype_policy(settings.precision)
@@ -440,12 +441,13 @@ def train(
     try:
         run.train(Validation(network, validation, categories, settings.batch_size))
     except tf.errors.ResourceExhaustedError as error:
-        raise TrainingError(
+        raise UserError(
+            "cannot_train",
             f"memory ran out at step {run.progress.step + 1} of epoch {run.progress.epoch + 1}: "
             f"lower training.batch_size (now {settings.batch_size}) or training.points_per_draw "
             f"(now {settings.points_per_draw or training.points.shape[1]}), or take "
             f"training.precision bfloat16 or float16 (now {policy})"
-            + ("; the last checkpoint is kept" if state is not None else "")
+            + ("; the last checkpoint is kept" if state is not None else ""),
         ) from error
     trained = build_network(network_settings, num_classes, len(categories))
     trained.set_weights(run.best)
@@ -526,10 +528,11 @@ class _Run:
                 self._save()
         if self.step.is_stuck():
             # Steps that overflow are left out, and the loss says nothing of it.
-            raise TrainingError(
+            raise UserError(
+                "cannot_train",
                 f"float16 does not hold the gradients: step after step of epoch "
                 f"{progress.epoch + 1} was left out. Set training.precision to float32, or to "
-                "bfloat16 on a GPU of compute capability 8.0 or later"
+                "bfloat16 on a GPU of compute capability 8.0 or later",
             )
 
     def _save(self) -> None:
@@ -568,9 +571,10 @@ class _Run:
                 saved = f"; its batch is in {path}"
             except (OSError, tf.errors.OpError) as error:
                 saved = f"; its batch could not be saved ({' '.join(str(error).split())})"
-        raise TrainingError(
+        raise UserError(
+            "cannot_train",
             f"the loss became {loss} at step {progress.step + 1} of epoch {progress.epoch + 1}"
-            f"{saved}. Lower training.learning_rate or training.clip_norm"
+            f"{saved}. Lower training.learning_rate or training.clip_norm",
         )
 
 
@@ -587,24 +591,27 @@ def _fitting(
     """The settings with a batch that the split has and the replicas can share.
 
     Raises:
-      TrainingError: there is none, or a draw asks for more points than there are.
+      UserError: there is none, or a draw asks for more points than there are.
     """
     if settings.batch_size % replicas:
-        raise TrainingError(
+        raise UserError(
+            "cannot_train",
             f"training.batch_size is {settings.batch_size}; it must be a multiple of the "
-            f"{replicas} replicas that share a batch"
+            f"{replicas} replicas that share a batch",
         )
     available = training.points.shape[1]
     if (settings.points_per_draw or 0) > available:
-        raise TrainingError(
+        raise UserError(
+            "cannot_train",
             f"training.points_per_draw is {settings.points_per_draw}, and the clouds have "
-            f"{available} points each; lower it or raise transform.points_per_cloud"
+            f"{available} points each; lower it or raise transform.points_per_cloud",
         )
     size = min(settings.batch_size, len(training)) // replicas * replicas
     if size == 0:
-        raise TrainingError(
+        raise UserError(
+            "cannot_train",
             f"train holds {len(training)} clouds, fewer than the {replicas} replicas that share a "
-            "batch; train on one device"
+            "batch; train on one device",
         )
     if size < settings.batch_size:
         logging.warning(
@@ -622,9 +629,10 @@ def _class_weights(
     if settings.class_weights == "none":
         return None
     if class_points is None or class_points.shape[0] != num_classes:
-        raise TrainingError(
+        raise UserError(
+            "cannot_train",
             f"training.class_weights is {settings.class_weights}, and Transform's output does not "
-            f"say how many points each of the {num_classes} classes has; run Transform again"
+            f"say how many points each of the {num_classes} classes has; run Transform again",
         )
     weights = class_weights(class_points.numpy(), settings.class_weights)
     logging.info("Class weights: %s", ", ".join(f"{weight:.2f}" for weight in weights))
@@ -635,10 +643,11 @@ def _warm_start(network: PointNet, path: str) -> None:
     try:
         network.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
-        raise TrainingError(
+        raise UserError(
+            "cannot_train",
             f"the weights in {path} do not fit this network, which has other widths or other "
             "parts, or the file is damaged; take training.warm_start none, or the settings and the "
-            f"data of the model that they are from ({' '.join(str(error).split())[:200]})"
+            f"data of the model that they are from ({' '.join(str(error).split())[:200]})",
         ) from error
 
 

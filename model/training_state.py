@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from model.training_error import TrainingError
+from schema.errors import UserError
 
 CURRENT, PREVIOUS = "state.npz", "previous.npz"
 _ABOUT = "about"
@@ -55,7 +55,7 @@ class TrainingState:
         """Writes a checkpoint; the one before it stays as the previous one.
 
         Raises:
-          TrainingError: it cannot be written; the checkpoints before it are as they were.
+          UserError: it cannot be written; the checkpoints before it are as they were.
         """
         current, unfinished = self._path(CURRENT), self._path("unfinished.npz")
         arrays = {f"{i:05d}": array for i, array in enumerate(checkpoint.arrays)}
@@ -74,9 +74,10 @@ class TrainingState:
                 if tf.io.gfile.exists(unfinished):
                     tf.io.gfile.remove(unfinished)
         except (OSError, tf.errors.OpError) as error:
-            raise TrainingError(
+            raise UserError(
+                "cannot_train",
                 f"cannot write a checkpoint to {self.folder}: {_reason(error)}. The checkpoint "
-                "before it is kept: make room, and run again; training goes on from there"
+                "before it is kept: make room, and run again; training goes on from there",
             ) from error
 
     def load(self) -> Checkpoint | None:

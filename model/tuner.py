@@ -24,8 +24,8 @@ from model.run_arguments import chosen_recipe, read_splits
 from model.search_space import changes, search_space, with_choice
 from model.settings import NetworkSettings, TrainingSettings, TuningSettings
 from model.training import MONITORED, train
-from model.training_error import TrainingError
 from schema.categories import Category
+from schema.errors import UserError
 
 CONFIGS_OWN = "the config's own recipe"
 
@@ -98,7 +98,7 @@ class RecipeTuner(keras_tuner.engine.base_tuner.BaseTuner):
         with TemporaryDirectory() as folder:
             try:
                 train(clouds, validation, self.categories, network, training, folder)
-            except (TrainingError, tf.errors.ResourceExhaustedError) as error:
+            except (UserError, tf.errors.ResourceExhaustedError) as error:
                 logging.warning("Trial %s failed: %s", trial.trial_id, error)
                 self.failures.append(str(error))
                 raise keras_tuner.errors.FailedTrialError(str(error)) from error
@@ -112,14 +112,15 @@ class RecipeTuner(keras_tuner.engine.base_tuner.BaseTuner):
         """Runs all trials.
 
         Raises:
-          TrainingError: not one ended with a score.
+          UserError: not one ended with a score.
         """
         super().search(*fit_args, **fit_kwargs)
         if not any(trial.status == "COMPLETED" for trial in self.oracle.trials.values()):
             reason = self.failures[0] if self.failures else f"{MONITORED} is no number"
-            raise TrainingError(
+            raise UserError(
+                "cannot_train",
                 f"none of the Tuner's {self.tuning.trials} trials could be trained. The first one: "
-                f"{reason}"
+                f"{reason}",
             )
 
     def search_space_summary(self, extended: bool = False) -> None:

@@ -7,9 +7,9 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from preprocessing.examples import to_example
+from preprocessing.conversion.records import to_example
 from schema.categories import Category
-from schema.record import CATEGORY, POINTS, CloudRecord
+from schema.record import CATEGORY, POINTS, Cloud
 
 # Where TensorFlow Serving looks, and in which form: TFRecords of PredictionLog.
 WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
@@ -36,7 +36,7 @@ def write_warm_up(
         for size in sorted({min(size, most_points) for size in SIZES}):
             points = _sphere(size)
             several = {CATEGORY: np.zeros(1, np.int64)} if len(categories) > 1 else {}
-            record = CloudRecord("warm_up", categories[0].name, points)
+            record = Cloud("warm_up", categories[0].name, points)
             batch = {POINTS: points[np.newaxis], **several}
             for signature, inputs in (
                 ("serving_default", batch),

@@ -17,7 +17,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from model.training_error import TrainingError
+from schema.errors import UserError
 
 _LOST = (
     tf.errors.UnavailableError,
@@ -42,17 +42,18 @@ def workers_of_environment() -> dict[str, list[str]]:
     """The addresses of the jobs `chief` and `worker` that TF_CONFIG names; empty without it.
 
     Raises:
-      TrainingError: TF_CONFIG is not what TensorFlow reads.
+      UserError: TF_CONFIG is not what TensorFlow reads.
     """
     text = os.environ.get("TF_CONFIG") or "{}"
     try:
         cluster = json.loads(text).get("cluster") or {}
         return {job: list(cluster[job]) for job in ("chief", "worker") if cluster.get(job)}
     except (ValueError, AttributeError, TypeError) as error:
-        raise TrainingError(
+        raise UserError(
+            "cannot_train",
             f"the environment variable TF_CONFIG is {text[:200]!r}; expected JSON such as "
             '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", '
-            '"index": 0}}'
+            '"index": 0}}',
         ) from error
 
 
@@ -76,7 +77,7 @@ def lost_workers_named(strategy: tf.distribute.Strategy, then: str) -> Iterator[
       then: what a new start will do, such as "training goes on from its last checkpoint".
 
     Raises:
-      TrainingError: a worker was lost.
+      UserError: a worker was lost.
     """
     try:
         yield
@@ -93,7 +94,7 @@ def lost_workers_named(strategy: tf.distribute.Strategy, then: str) -> Iterator[
                 f"{sentence}. Vertex AI starts this one again: {then}", file=sys.stderr, flush=True
             )
             os._exit(_VERTEX_STARTS_AGAIN)
-        raise TrainingError(f"{sentence}. {_START_AGAIN}: {then}") from error
+        raise UserError("cannot_train", f"{sentence}. {_START_AGAIN}: {then}") from error
 
 
 def check_same_start(strategy: tf.distribute.Strategy, steps: int) -> None:
@@ -104,17 +105,18 @@ def check_same_start(strategy: tf.distribute.Strategy, steps: int) -> None:
       steps: how many steps this worker has behind it.
 
     Raises:
-      TrainingError: others have another number.
+      UserError: others have another number.
     """
     if number_of_workers(strategy) == 1:
         return
     mean = _mean_over_workers(strategy, float(steps))
     if mean != steps:
-        raise TrainingError(
+        raise UserError(
+            "cannot_train",
             f"this worker found the training state behind step {steps}, and others another one "
             f"(step {mean:g} in the mean): the training state must lie in a place that all workers "
             "see, such as gs:// or a shared disk. Give such a place, or remove the training state "
-            "on all machines"
+            "on all machines",
         )
 
 

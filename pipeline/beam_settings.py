@@ -12,14 +12,15 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
+from annotated_types import Ge
 from pydantic import Field
 
-from pipeline.config_error import ConfigError
-from preprocessing.in_process import IN_PROCESS
-from preprocessing.settings import Settings
+from preprocessing.conversion.beam_options import IN_PROCESS
+from schema.errors import UserError
+from schema.settings import Settings
 
 Runner = Literal["direct", "flink", "dataflow", "spark"]
 RUNNERS: tuple[Runner, ...] = get_args(Runner)
@@ -94,105 +95,113 @@ OPTIONS_OF: dict[Runner, tuple[str, ...]] = {
 }
 
 
-class _ClusterSettings(Settings):
-    """What the runners have in common that are reached through a job server of Beam's."""
+Count = Annotated[int, Ge(1)]
 
-    job_server_jar: str = Field(
-        "",
-        description="Beam's job server for it, a path or an address; it is started for each job, "
-        f"and needs Java. {PUBLISHED}: Beam fetches the one of its own release.",
-    )
-    job_endpoint: str = Field(
-        "", description="host:port of a job server that runs already, instead of the jar."
-    )
-    environment_type: Literal["LOOPBACK", "PROCESS", "DOCKER", "EXTERNAL"] | None = Field(
-        None,
-        description="How the cluster's machines start our Python: by a command there (PROCESS), "
-        "in a container (DOCKER), in a worker pool that runs already (EXTERNAL), or in this "
-        "process, for a cluster on this machine alone (LOOPBACK; default where master is local).",
-    )
-    environment_config: str = Field(
-        "",
-        description="The command of PROCESS, the image of DOCKER, the host:port of EXTERNAL.",
-    )
+
+class _ClusterSettings(Settings):
+    """Settings of the runners that Beam reaches through a job server."""
+
+    job_server_jar: str = ""
+    """Beam's job server for this runner, a path or an address; it is started for each job and needs
+    Java. published: Beam downloads the jar of its own release."""
+
+    job_endpoint: str = ""
+    """host:port of a job server that is already running, instead of the jar."""
+
+    environment_type: Literal["LOOPBACK", "PROCESS", "DOCKER", "EXTERNAL"] | None = None
+    """How the cluster's machines start our Python: by a command (PROCESS), in a container (DOCKER),
+    in a running worker pool (EXTERNAL), or in this process, for a cluster on this machine only
+    (LOOPBACK; the default if master is local)."""
+
+    environment_config: str = ""
+    """The command of PROCESS, the image of DOCKER, or the host:port of EXTERNAL."""
 
 
 class FlinkSettings(_ClusterSettings):
     """Apache Flink."""
 
-    master: str = Field(
-        "",
-        description="host:port of the JobManager's REST interface, or [local] for a Flink of its "
-        "own inside the job server, on this machine.",
-    )
-    parallelism: int | None = Field(
-        None, ge=1, description="Tasks side by side; default: what the cluster is set to."
-    )
-    version: str = Field(
-        "", description=f"Flink's release, such as 1.17, where the jar is {PUBLISHED}."
-    )
+    master: str = ""
+    """host:port of the JobManager's REST interface, or [local] for a separate Flink inside the job
+    server, on this machine."""
+
+    parallelism: Count | None = None
+    """Number of parallel tasks; default: the cluster's own setting."""
+
+    version: str = ""
+    """Flink's release, such as 1.17, if the jar is published."""
 
 
 class DataflowSettings(Settings):
     """Google Cloud Dataflow."""
 
-    project: str = Field("", description="The Google Cloud project's id.")
-    region: str = Field("", description="Where the workers run, such as europe-west4.")
-    temp_location: str = Field("", description="A folder in a bucket there: gs://bucket/folder.")
-    sdk_container_image: str = Field(
-        "", description="The image with this package and its locked stack (deploy/Dockerfile)."
-    )
-    service_account: str = Field(
-        "", description="The workers' service account, an e-mail address; default: the project's."
-    )
-    max_workers: int | None = Field(
-        None, ge=1, description="The most workers; default: Dataflow's own limit."
-    )
-    machine_type: str = Field("", description="The workers' machine; default: Dataflow's choice.")
-    subnetwork: str = Field(
-        "", description="regions/<region>/subnetworks/<name>; default: the project's network."
-    )
-    public_addresses: bool = Field(
-        True, description="Whether workers have public addresses; without, subnetwork's only."
-    )
+    project: str = ""
+    """Id of the Google Cloud project."""
+
+    region: str = ""
+    """Region of the workers, such as europe-west4."""
+
+    temp_location: str = ""
+    """A folder in a bucket of that region: gs://bucket/folder."""
+
+    sdk_container_image: str = ""
+    """The image with this package and its locked stack (deploy/Dockerfile)."""
+
+    service_account: str = ""
+    """Service account of the workers, an e-mail address; default: the project's."""
+
+    max_workers: Count | None = None
+    """Largest number of workers; default: Dataflow's own limit."""
+
+    machine_type: str = ""
+    """Machine type of the workers; default: Dataflow's choice."""
+
+    subnetwork: str = ""
+    """regions/<region>/subnetworks/<name>; default: the project's network."""
+
+    public_addresses: bool = True
+    """Whether workers have public addresses; false: only addresses of the subnetwork."""
 
 
 class SparkSettings(_ClusterSettings):
     """Apache Spark."""
 
-    master: str = Field(
-        "",
-        description="spark://host:port, or local[4] for a Spark of four threads inside the job "
-        "server, on this machine.",
-    )
+    master: str = ""
+    """spark://host:port, or local[4] for a Spark with four threads inside the job server, on this
+    machine."""
 
 
 class ComponentBeamSettings(Settings):
-    """Beam's work of one component."""
+    """The Beam work of one component."""
 
-    runner: Runner | None = Field(None, description="Where it runs; default: where the others do.")
-    args: tuple[str, ...] = Field(
-        (), description="Beam's own options for it, after those of the whole run."
-    )
+    runner: Runner | None = None
+    """Runner of this component; default: the runner of the run."""
+
+    args: tuple[str, ...] = ()
+    """Beam's own options for this component, after those of the whole run."""
 
 
 class BeamSettings(Settings):
     """Where the Beam work (conversion, statistics, validation, Transform, evaluation) runs."""
 
-    runner: Runner | None = Field(
-        None, description="Where it runs; default: the --runner in args, else direct."
-    )
-    args: tuple[str, ...] = Field(
-        (), description="Beam's own options besides, one string each: --name=value."
-    )
-    flink: FlinkSettings = Field(FlinkSettings(), description="Apache Flink.")
-    dataflow: DataflowSettings = Field(DataflowSettings(), description="Google Cloud Dataflow.")
-    spark: SparkSettings = Field(SparkSettings(), description="Apache Spark.")
-    components: dict[str, ComponentBeamSettings] = Field(
-        {},
-        description="Single components that run elsewhere or with other options, such as "
-        f"Transform: {{runner: dataflow}}; {', '.join(BEAM_WORK)}.",
-    )
+    runner: Runner | None = None
+    """Runner of the Beam work; default: the --runner in args, or else direct."""
+
+    args: tuple[str, ...] = ()
+    """Beam's own options in addition, one string each: --name=value."""
+
+    flink: FlinkSettings = FlinkSettings()
+    """Apache Flink."""
+
+    dataflow: DataflowSettings = DataflowSettings()
+    """Google Cloud Dataflow."""
+
+    spark: SparkSettings = SparkSettings()
+    """Apache Spark."""
+
+    components: dict[str, ComponentBeamSettings] = Field({})
+    """Single components with another runner or other options, such as Transform: {runner:
+    dataflow}; Conversion, ImportExampleGen, StatisticsGen, CloudValidator, Transform, Evaluator,
+    UnlabelledExampleGen, BulkInferrer."""
 
 
 def with_dataflow_defaults(settings: BeamSettings, **values: str) -> BeamSettings:
@@ -227,16 +236,18 @@ def beam_args(settings: BeamSettings, component: str = "") -> list[str]:
       Options as on a command line: ["--runner=DirectRunner", ...].
 
     Raises:
-      ConfigError: a component without Beam work, a runner that lacks what it needs, or options of
+      UserError: a component without Beam work, a runner that lacks what it needs, or options of
         a runner that nothing runs on.
     """
     for name in settings.components:
         if name not in BEAM_WORK:
             near = difflib.get_close_matches(name, BEAM_WORK, n=1, cutoff=0.75)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(BEAM_WORK)}"
-            raise ConfigError(f"beam.components.{name}: there is no such Beam work; {hint}")
+            raise UserError(
+                "bad_config", f"beam.components.{name}: there is no such Beam work; {hint}"
+            )
     if component and component not in BEAM_WORK:
-        raise ConfigError(f"{component} has no Beam work; {', '.join(BEAM_WORK)} have")
+        raise UserError("bad_config", f"{component} has no Beam work; {', '.join(BEAM_WORK)} have")
     _refuse_unused_sections(settings)
     found = {name: _args_of(settings, name) for name in ("", *settings.components)}
     return list(found.get(component, found[""]))
@@ -262,17 +273,19 @@ def _args_of(settings: BeamSettings, component: str) -> list[str]:
     wanted = _BEAM_NAMES[runner]
     for name in named:
         if name not in (wanted, runner):
-            raise ConfigError(
+            raise UserError(
+                "bad_config",
                 f"{where}.args name --runner={name}, and the runner is {runner} ({wanted}); leave "
-                "one of them out"
+                "one of them out",
             )
     _refuse_other_runners(where, runner, args)
     given = {_name(arg) for arg in args}
     options = _options_of_section(settings, runner, given)
     twice = sorted(given & {_name(option) for option in options})
     if twice:
-        raise ConfigError(
-            f"{where}.args give --{twice[0]}, and so does beam.{runner}; leave one of them out"
+        raise UserError(
+            "bad_config",
+            f"{where}.args give --{twice[0]}, and so does beam.{runner}; leave one of them out",
         )
     start = IN_PROCESS if runner == "direct" else (f"--runner={wanted}",)
     return [*start, *options, *args]
@@ -308,10 +321,11 @@ def _refuse_unused_sections(settings: BeamSettings) -> None:
         section = getattr(settings, runner)
         given = [key for key, value in section if value != type(section).model_fields[key].default]
         if given and runner not in used:
-            raise ConfigError(
+            raise UserError(
+                "bad_config",
                 f"beam.{runner}.{given[0]} is given, and nothing runs on {runner}: beam.runner is "
                 f"{settings.runner or 'not given'}; say beam.runner: {runner} (or the runner of a "
-                f"component), or leave beam.{runner} out"
+                f"component), or leave beam.{runner} out",
             )
 
 
@@ -320,9 +334,10 @@ def _refuse_other_runners(where: str, runner: Runner, args: Iterable[str]) -> No
         name = _name(arg)
         owners = [owner for owner, names in OPTIONS_OF.items() if name in names]
         if owners and runner not in owners:
-            raise ConfigError(
+            raise UserError(
+                "bad_config",
                 f"{where}.args give --{name}, an option of {' and '.join(owners)}, and the runner "
-                f"is {runner}; leave it out or choose another runner"
+                f"is {runner}; leave it out or choose another runner",
             )
 
 
@@ -338,9 +353,10 @@ def _cluster(
     if section.master:
         options.append(f"--{master_option}={section.master}")
     elif not section.job_endpoint and not {master_option, "job_endpoint"} & given:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"beam.{runner}.master is not given, and {runner} needs it: "
-            f"{type(section).model_fields['master'].description}"
+            f"{_description(section, 'master')}",
         )
     options += _job_server(runner, section, given)
     options += _environment(runner, section, local, given)
@@ -354,9 +370,10 @@ def _job_server(
     jar, endpoint = section.job_server_jar, section.job_endpoint
     option = f"{runner}_job_server_jar"
     if jar and endpoint:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"beam.{runner} gives job_server_jar and job_endpoint; leave one of them out: the jar "
-            "is started for each job, the endpoint is of a job server that runs already"
+            "is started for each job, the endpoint is of a job server that runs already",
         )
     if endpoint:
         return [f"--job_endpoint={endpoint}"]
@@ -364,20 +381,24 @@ def _job_server(
         if {option, "job_endpoint", f"{runner}_submit_uber_jar"} & given:
             return []
         build = " (`make flink-job-server` builds one)" if runner == "flink" else ""
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"beam.{runner}.job_server_jar is not given, nor job_endpoint: Beam reaches {runner} "
             f"through a job server. Give its jar{build}, {PUBLISHED} to have Beam fetch the one of "
-            "its release, or the host:port of one that runs already"
+            "its release, or the host:port of one that runs already",
         )
     if "job_server_java_launcher" not in given and shutil.which("java") is None:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"beam.{runner}.job_server_jar is started with java, which is not on this machine's "
-            "PATH; install a Java runtime (11 or 17), or give job_endpoint"
+            "PATH; install a Java runtime (11 or 17), or give job_endpoint",
         )
     if jar == PUBLISHED:
         return []
     if not urlsplit(jar).scheme and not os.path.isfile(jar):
-        raise ConfigError(f"beam.{runner}.job_server_jar is {jar!r}, and there is no such file")
+        raise UserError(
+            "bad_config", f"beam.{runner}.job_server_jar is {jar!r}, and there is no such file"
+        )
     return [f"--{option}={jar}"]
 
 
@@ -393,23 +414,26 @@ def _environment(
         if "environment_type" in given:
             return []
         if not local:
-            raise ConfigError(
+            raise UserError(
+                "bad_config",
                 f"beam.{runner}.environment_type is not given: say how the cluster's machines "
                 "start our Python: PROCESS (a command there), DOCKER (an image) or EXTERNAL (a "
-                "worker pool), with environment_config; LOOPBACK only where all is on one machine"
+                "worker pool), with environment_config; LOOPBACK only where all is on one machine",
             )
         kind = "LOOPBACK"
     if kind == "LOOPBACK":
         if value:
-            raise ConfigError(
+            raise UserError(
+                "bad_config",
                 f"beam.{runner}.environment_config is given, and LOOPBACK takes none; leave it "
-                "out, or choose another environment_type"
+                "out, or choose another environment_type",
             )
         away = [place for place in (section.master, section.job_endpoint) if not _is_here(place)]
         if away:
-            raise ConfigError(
+            raise UserError(
+                "bad_config",
                 f"beam.{runner}.environment_type is LOOPBACK, and {away[0]} is another machine, "
-                "which cannot come back to this process; choose PROCESS, DOCKER or EXTERNAL"
+                "which cannot come back to this process; choose PROCESS, DOCKER or EXTERNAL",
             )
         return ["--environment_type=LOOPBACK"]
     if not value:
@@ -418,8 +442,9 @@ def _environment(
             "DOCKER": "the image with this package and its locked stack",
             "EXTERNAL": "the worker pool's host:port",
         }[kind]
-        raise ConfigError(
-            f"beam.{runner}.environment_config is not given, and {kind} needs it: {what}"
+        raise UserError(
+            "bad_config",
+            f"beam.{runner}.environment_config is not given, and {kind} needs it: {what}",
         )
     options = [f"--environment_type={kind}"]
     if kind == "PROCESS" and not value.lstrip().startswith("{"):
@@ -429,6 +454,10 @@ def _environment(
         # What is in the image need not be sent there, nor installed in each worker.
         options.append(f"--sdk_container_image={value}")
     return options
+
+
+def _description(section: Settings, key: str) -> str:
+    return " ".join(str(type(section).model_fields[key].description).split())
 
 
 def _is_here(address: str) -> bool:
@@ -447,14 +476,16 @@ def _dataflow(section: DataflowSettings, given: set[str]) -> list[str]:
             how = (
                 " Give what `make image PUSH=...` printed." if key == "sdk_container_image" else ""
             )
-            raise ConfigError(
+            raise UserError(
+                "bad_config",
                 f"beam.dataflow.{key} is not given, and dataflow needs it: "
-                f"{type(section).model_fields[key].description}{how}"
+                f"{_description(section, key)}{how}",
             )
     if section.temp_location and not section.temp_location.startswith("gs://"):
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"beam.dataflow.temp_location is {section.temp_location!r}; Dataflow's workers write "
-            "to a bucket: gs://bucket/folder"
+            "to a bucket: gs://bucket/folder",
         )
     # The image holds Beam, at the version of this machine's lock.
     options.append("--sdk_location=container")

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from pipeline.config_error import ConfigError
+from schema.errors import UserError
 
 # A job server that runs answers at once; a firewall that swallows packets never does.
 _CONNECT_SECONDS = 5.0
@@ -20,19 +20,22 @@ def check_job_servers(options: Iterable[str]) -> None:
       options: as `beam_args` gives them.
 
     Raises:
-      ConfigError: one cannot be reached. Beam itself says so after a minute, in a traceback.
+      UserError: one cannot be reached. Beam itself says so after a minute, in a traceback.
     """
     for endpoint in _values(options, "job_endpoint"):
         host, _, port = endpoint.rpartition(":")
         if not host or not port.isdigit():
-            raise ConfigError(f"beam: job_endpoint is {endpoint!r}; give host:port, as host:8099")
+            raise UserError(
+                "bad_config", f"beam: job_endpoint is {endpoint!r}; give host:port, as host:8099"
+            )
         try:
             socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise ConfigError(
+            raise UserError(
+                "bad_config",
                 f"beam: no job server answers at {endpoint} ({reason}), which job_endpoint names; "
-                "start it there (docs/beam.md says how), or correct the address"
+                "start it there (docs/beam.md says how), or correct the address",
             ) from None
 
 

@@ -15,43 +15,34 @@ from click.core import ParameterSource
 
 from pipeline import local_runner
 from pipeline.cluster_settings import PLATFORMS
-from preprocessing.command_line import PROGRAM
+from pipeline.command_line import PROGRAM
 from serving.batches import MOST_CLOUDS
 
 # What segment does not heed with --model.
 _FOR_A_SERVER = ("rest", "certificate", "name", "label", "parts", "timeout")
-# These keep what is finished, so that the same command can go on.
-_GOES_ON = ("convert", "download")
 
 
 class _Command(click.Group):
     """Turns what ends a command into one sentence: errors meant for the user, and Ctrl-C."""
 
     def invoke(self, context: click.Context) -> object:
-        from pipeline.config import ConfigError
-        from pipeline.submission_error import SubmissionError
-        from preprocessing.findings import BadInput
-        from serving.serving_error import ServingError
+        from schema.errors import UserError
 
         try:
             return super().invoke(context)
-        except (ConfigError, BadInput, ServingError, SubmissionError) as error:
+        except UserError as error:
             click.echo(f"{PROGRAM}: {error}", err=True)
             sys.exit(local_runner.CANNOT_START)
         except (KeyboardInterrupt, click.Abort):
-            on = "; the same command goes on where it was"
-            click.echo(
-                f"\n{PROGRAM}: interrupted{on if context.invoked_subcommand in _GOES_ON else ''}",
-                err=True,
-            )
+            click.echo(f"\n{PROGRAM}: interrupted", err=True)
             sys.exit(local_runner.INTERRUPTED)
 
 
 class _Download(click.Command):
-    """Its help names the data sets, which stand in a file that is read only for that."""
+    """The download command; its help lists the data sets."""
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        from preprocessing.data_sources import read_sources
+        from preprocessing.download import read_sources
 
         with formatter.section("Data sets"):
             formatter.write_dl([(name, source.what) for name, source in read_sources().items()])
@@ -94,7 +85,7 @@ main.add_command(local_runner.main, "run")
 @click.option("--seed", default=0, show_default=True, help="Another seed, other shapes.")
 def demo_data(folder: str, shapes: int, category: tuple[str, ...], seed: int) -> None:
     """Make labelled shapes up and write them to FOLDER in the PartAnnotation layout."""
-    from preprocessing.demo_shapes import make_demo_shapes
+    from preprocessing.datasets.demo import make_demo_shapes
 
     click.echo(f"made-up shapes: {make_demo_shapes(folder, shapes, category or None, seed)}")
 
@@ -105,41 +96,24 @@ def demo_data(folder: str, shapes: int, category: tuple[str, ...], seed: int) ->
     "--dataset",
     default="part_annotation",
     show_default=True,
-    help="A data set of the list; an unknown name shows which there are.",
+    help="A data set of the list below.",
 )
-@click.option("--url", multiple=True, help="An address of your own, tried first; again for more.")
-@click.option("--addresses", help="A YAML list of your own, in place of the one we ship.")
+@click.option("--url", multiple=True, help="An address of your own, tried first; may be repeated.")
 @click.option("--sha256", help="The checksum that the archive must have.")
-@click.option("--unpack", is_flag=True, help="Unpack it, too; convert does not need that.")
-@click.option(
-    "--max-gigabytes",
-    default=20.0,
-    show_default=True,
-    help="Largest archive, and the most that may come out of it.",
-)
-def download(
-    folder: str,
-    dataset: str,
-    url: tuple[str, ...],
-    addresses: str | None,
-    sha256: str | None,
-    unpack: bool,
-    max_gigabytes: float,
-) -> None:
-    """Download annotated shapes to FOLDER (default: the folder you are in).
+def download(folder: str, dataset: str, url: tuple[str, ...], sha256: str | None) -> None:
+    """Download annotated shapes to FOLDER (default: the current folder).
 
-    It goes on where an earlier download was cut off. Exit status: 0 there; 2 not to be had; 130
-    interrupted.
+    Exit status: 0 downloaded, or already there; 2 no address gave it; 130 interrupted.
     """
     from preprocessing.download import download as download_data_set
 
-    click.echo(download_data_set(folder, dataset, url, addresses, sha256, unpack, max_gigabytes))
+    click.echo(download_data_set(folder, dataset, url, sha256))
 
 
 @main.command()
 @click.argument("source")
 @click.argument("output")
-@click.option("--config", default="airplane", show_default=True, help="A preset or a YAML file.")
+@click.option("--config", help="A preset or a YAML file; the default settings without it.")
 @click.option("--category", default="", help="A category of the data, or all.")
 @click.option(
     "--span",
@@ -150,20 +124,20 @@ def download(
 def convert(
     source: str,
     output: str,
-    config: str,
+    config: str | None,
     category: str,
     span: int | None,
     beam_args: tuple[str, ...],
 ) -> None:
     """Convert raw shapes in SOURCE (folder or zip) to TFRecords in OUTPUT.
 
-    Written are OUTPUT/train, val and test (and unlabelled) with .tfrecord.gz files of tf.Examples,
-    and OUTPUT/manifest.json: counts, hashes, and what was found wrong. What stands in OUTPUT
-    already is replaced only if a conversion wrote it.
+    It writes OUTPUT/<version>/train, val and test (and unlabelled) with .tfrecord.gz files of
+    tf.Examples, and OUTPUT/manifest.json with counts, hashes and the problems of SOURCE. OUTPUT
+    must be absent, empty, or the output of an earlier conversion.
 
     With --span N, for data that grows: SOURCE becomes OUTPUT/span-N, and OUTPUT/window/span-N is
-    the data set of it and the newest spans before it (spans.window of the config). No shape may be
-    in two spans; what is there is never replaced.
+    the data set of it and the newest spans before it (spans.window of the config). A span is never
+    replaced.
 
     BEAM_ARGS, after `--`, are Beam's: its runner and that runner's options. For example:
 
@@ -172,29 +146,29 @@ def convert(
       pointnet-parts convert shapes data -- --direct_num_workers=4
         --direct_running_mode=multi_processing
 
-    Exit status: 0 converted, or up to date already; 2 where the source or the config cannot be
-    used; 130 interrupted: the same command goes on where it was.
+    Exit status: 0 converted, or up to date; 2 the source or the config cannot be used; 130
+    interrupted.
     """  # noqa: D301 - the \b is for click: it leaves the example's lines as they are
     from pipeline.beam_settings import CONVERSION
     from pipeline.beam_settings import beam_args as options_of
     from pipeline.beam_workers import about_images, check_job_servers
-    from pipeline.config import load_config, with_category
+    from pipeline.config import PipelineConfig, load_config, with_category
 
-    settings = with_category(load_config(config), category)
+    settings = with_category(load_config(config) if config else PipelineConfig(), category)
     options = beam_args or options_of(settings.beam, CONVERSION)
     check_job_servers(options)
     if note := about_images(options):
         click.echo(note, err=True)
-    from preprocessing.convert import convert as convert_shapes
+    from preprocessing.conversion.convert import convert as convert_shapes
 
     if span is None:
         manifest = convert_shapes(source, output, settings.data, options)
     else:
-        from preprocessing.spans import add_span, span_name, window_folder
+        from preprocessing.conversion.spans import add_span, span_name, window_folder
 
         manifest = add_span(source, output, span, settings.spans.window, settings.data, options)
         output = str(window_folder(output) / span_name(span))
-    for line in manifest.overview():
+    for line in manifest.summary():
         click.echo(f"{output}: {line}")
 
 
@@ -325,12 +299,12 @@ def train(run: Path, output: Path) -> None:
     lost: the same command goes on from the last checkpoint.
     """
     click.echo("Loading TensorFlow and TFX ...")
-    from model.training_error import TrainingError
     from pipeline.standalone_training import train_alone
+    from schema.errors import UserError
 
     try:
         click.echo(f"model: {train_alone(run.absolute(), output.absolute())}")
-    except TrainingError as error:
+    except UserError as error:
         click.echo(f"{PROGRAM}: {error}", err=True)
         sys.exit(local_runner.FAILED)
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.cloud_files import ENDINGS, ending_of, parse_cloud_file
-from preprocessing.findings import BadInput
-from preprocessing.mesh_files import MESH_ENDINGS, parse_mesh, sample_mesh
+from preprocessing.clouds.files import CLOUD_ENDINGS as ENDINGS
+from preprocessing.clouds.files import ending_of
+from preprocessing.clouds.files import read_cloud as read_cloud_file
+from preprocessing.clouds.meshes import MESH_ENDINGS, read_mesh_points
+from schema.errors import UserError
 
 STANDARD_INPUT = "-"
 CLOUD_ENDINGS = (*ENDINGS, *MESH_ENDINGS)
 _STDIN_NAME = "stdin"
-# No file can have a column of this name: labels stay unread.
-_NO_LABEL = "\n"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class CloudSource:
 
 def find_clouds(
     places: Sequence[str], own_files: Collection[Path]
-) -> tuple[list[CloudSource], list[BadInput]]:
+) -> tuple[list[CloudSource], list[UserError]]:
     """Finds the clouds that are meant, each once.
 
     Args:
@@ -50,7 +50,7 @@ def find_clouds(
       The clouds in the order given, those of a folder by name; and what could not be found.
     """
     paths: list[str] = []
-    missing: list[BadInput] = []
+    missing: list[UserError] = []
     for place in places:
         if place == STANDARD_INPUT or not os.path.isdir(place):
             paths.append(place)
@@ -70,7 +70,7 @@ def find_clouds(
         ]
         if not known:
             missing.append(
-                BadInput(
+                UserError(
                     "empty_folder",
                     f"holds no cloud, expected files that end in {', '.join(CLOUD_ENDINGS)}. Give "
                     "the folder that they lie in.",
@@ -94,46 +94,46 @@ def find_clouds(
 
 
 def read_cloud(source: CloudSource, mesh_points: int) -> np.ndarray:
-    """Reads a cloud's points; labels that the file may have are not looked at.
+    """Reads a cloud's points; labels that the file may have are ignored.
 
     Args:
       source: where.
-      mesh_points: how many points are drawn from the faces of a mesh.
+      mesh_points: number of points that are drawn from the faces of a mesh.
 
     Returns:
-      float32 [n, 3], n >= 1, finite.
+      float64 [n, 3], n >= 1, finite.
 
     Raises:
-      BadInput: it cannot be read; says where and what to do.
+      UserError: it cannot be read.
     """
     if source.path == STANDARD_INPUT:
         content = sys.stdin.buffer.read()
         try:
-            return parse_cloud_file(f"{_STDIN_NAME}.xyz", content, _NO_LABEL).points
-        except BadInput as error:
-            raise BadInput(error.code, error.sentence, "standard input", error.line) from None
+            return read_cloud_file(f"{_STDIN_NAME}.xyz", content, with_labels=False).points
+        except UserError as error:
+            raise error.at("standard input") from None
     try:
         content = Path(source.path).read_bytes()
     except OSError as error:
         raise _unreadable(source.path, error) from None
     ending = ending_of(source.path)
     if ending in MESH_ENDINGS:
-        return sample_mesh(parse_mesh(source.path, content), mesh_points, source.path)
+        return read_mesh_points(source.path, content, mesh_points)
     if ending not in ENDINGS:
-        raise BadInput(
+        raise UserError(
             "unknown_ending",
-            f"has the ending {ending!r}, expected one of {', '.join(CLOUD_ENDINGS)}. Save it so.",
+            f"has the ending {ending!r}, expected one of {', '.join(CLOUD_ENDINGS)}.",
             source.path,
         )
-    return parse_cloud_file(source.path, content, _NO_LABEL).points
+    return read_cloud_file(source.path, content, with_labels=False).points
 
 
 def _stem(path: str) -> str:
     return _STDIN_NAME if path == STANDARD_INPUT else Path(path).stem
 
 
-def _unreadable(place: str, error: OSError) -> BadInput:
-    return BadInput(
+def _unreadable(place: str, error: OSError) -> UserError:
+    return UserError(
         "unreadable",
         f"cannot be read ({error.strerror or error}), expected a file, a folder, or - for "
         "standard input. Check its name and who may read it.",

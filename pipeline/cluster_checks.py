@@ -10,11 +10,12 @@ from pathlib import Path
 
 from pipeline.beam_settings import CONVERSION, BeamSettings, beam_args
 from pipeline.cluster_settings import PLATFORMS, ClusterSettings, StepResources
-from pipeline.config import ConfigError, PipelineConfig
-from preprocessing.benchmark_parts import benchmark_category
-from preprocessing.manifest import Manifest
+from pipeline.config import PipelineConfig
+from preprocessing.conversion.manifest import Manifest
+from preprocessing.datasets.base import chosen_categories
 from preprocessing.settings import DataSettings
 from schema.categories import SHAPENET_CATEGORIES, Category
+from schema.errors import UserError
 
 # A step has no Java, and Beam's workers elsewhere do not find it.
 _ONLY_HERE = ("--flink_job_server_jar", "--spark_job_server_jar")
@@ -43,33 +44,36 @@ def check_cluster(
       section: the platform's section of it, such as "vertex".
       needed: the section's keys that must be set, and what to set each to.
       check_accelerator: given a key of the config and the kind of accelerator found there, raises a
-        ConfigError where it is none of the platform's.
+        UserError where it is none of the platform's.
 
     Raises:
-      ConfigError: naming every key that is missing, or what cannot run there.
+      UserError: naming every key that is missing, or what cannot run there.
     """
     cluster: ClusterSettings = getattr(config, section)
     others = [other for other in used_platforms(config) if other != section]
     if others and not cluster.root:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"this config is for {others[0]} and not for {section}, whose root it lacks: compile "
             f"with --platform {others[0]}, or `pointnet-parts submit {others[0]}`; for {section}, "
-            f"set {section}.root, a folder in a bucket"
+            f"set {section}.root, a folder in a bucket",
         )
     missing = [key for key in needed if not getattr(cluster, key)]
     if missing:
-        raise ConfigError(
-            "; ".join(f"{section}.{key} is missing: {needed[key]}" for key in missing)
+        raise UserError(
+            "bad_config", "; ".join(f"{section}.{key} is missing: {needed[key]}" for key in missing)
         )
     if config.infra_validation == "docker":
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"infra_validation is docker, and no step of {section} has a Docker daemon; set it to "
-            "auto or probe: ModelServerProbe asks the model without one"
+            "auto or probe: ModelServerProbe asks the model without one",
         )
     if config.notify.webhook_variable and not config.notify.webhook_file:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"notify.webhook_variable is given, and a step of {section} has no such variable; put "
-            "the address into a file that the step can read, and give notify.webhook_file: gs://..."
+            "the address into a file that the step can read, and give notify.webhook_file: gs://...",
         )
     _check_beam_of_steps(config.beam, section)
     for key, wanted in (
@@ -81,7 +85,7 @@ def check_cluster(
 
 
 def _check_beam_of_steps(beam: BeamSettings, section: str) -> None:
-    """Raises a ConfigError where Beam's settings for the steps hold for this machine alone."""
+    """Raises a UserError where Beam's settings for the steps hold for this machine alone."""
     # Conversion runs where it is started, and not in a step.
     steps = ["", *(name for name in beam.components if name != CONVERSION)]
     for step in steps:
@@ -95,16 +99,17 @@ def _check_beam_of_steps(beam: BeamSettings, section: str) -> None:
                 raise _holds_here_alone(step, arg, section)
 
 
-def _holds_here_alone(step: str, found: str, section: str) -> ConfigError:
-    return ConfigError(
+def _holds_here_alone(step: str, found: str, section: str) -> UserError:
+    return UserError(
+        "bad_config",
         f"{f'beam.components.{step}' if step else 'beam'} has Beam started with {found}, which "
         f"holds for this machine and not inside a step of {section}: give the job_endpoint of a "
-        "job server that runs already, and environment_type DOCKER with the image"
+        "job server that runs already, and environment_type DOCKER with the image",
     )
 
 
 def check_batch(config: PipelineConfig, replicas: int, where: str) -> None:
-    """Raises a ConfigError where devices cannot share a batch evenly.
+    """Raises a UserError where devices cannot share a batch evenly.
 
     Args:
       config: the config.
@@ -115,9 +120,10 @@ def check_batch(config: PipelineConfig, replicas: int, where: str) -> None:
     if size % replicas:
         lower = size // replicas * replicas
         fitting = " or ".join(str(one) for one in (lower, lower + replicas) if one)
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"training.batch_size is {size}; it must be a multiple of the {replicas} devices that "
-            f"share each batch ({where}): give {fitting}, or another number of devices"
+            f"share each batch ({where}): give {fitting}, or another number of devices",
         )
 
 
@@ -138,17 +144,18 @@ def read_manifest(file: str) -> Manifest | None:
     """A manifest.json by its path; "" is none.
 
     Raises:
-      ConfigError: it cannot be read.
-      BadInput: it is no manifest.
+      UserError: it cannot be read.
+      UserError: it is no manifest.
     """
     if not file:
         return None
     try:
         text = Path(file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"the manifest {file} cannot be read ({getattr(error, 'strerror', None) or error}); "
-            "give the manifest.json that conversion wrote (of one in a bucket, a copy)"
+            "give the manifest.json that conversion wrote (of one in a bucket, a copy)",
         ) from None
     return Manifest.from_text(text, file)
 
@@ -157,19 +164,21 @@ def categories_of(data: DataSettings, manifest: Manifest | None) -> tuple[Catego
     """The categories of the data set that will be read; without a manifest they are ShapeNet's.
 
     Raises:
-      ConfigError: without a manifest, a category that is not ShapeNet's.
+      UserError: without a manifest, a category that is not ShapeNet's.
     """
     if manifest:
         return manifest.categories
-    wanted = [c for c in SHAPENET_CATEGORIES if data.category in ("all", c.name)]
-    if not wanted:
-        names = ", ".join(category.name for category in SHAPENET_CATEGORIES)
-        raise ConfigError(
-            f"data.category is {data.category}, whose parts only the data knows: give the "
-            "manifest.json of the converted data set (--manifest); without one it must be all or "
-            f"one of {names}"
-        )
-    return tuple(benchmark_category(c.directory, data.unannotated) for c in wanted)
+    known = {category.name: category for category in SHAPENET_CATEGORIES}
+    try:
+        chosen = chosen_categories(known, data.category)
+    except UserError:
+        raise UserError(
+            "bad_config",
+            f"data.category is {data.category}, whose parts only the data set defines: give the "
+            "manifest.json of the converted data set (--manifest); without it, all or one of "
+            f"{', '.join(known)}",
+        ) from None
+    return tuple(known[name].with_unannotated(data.unannotated) for name in chosen)
 
 
 def assumptions(config: PipelineConfig, manifest_file: str) -> list[str]:

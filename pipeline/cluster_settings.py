@@ -1,17 +1,17 @@
-"""What can be set of Vertex AI and of Kubeflow Pipelines."""
+"""Settings of Vertex AI and of Kubeflow Pipelines."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated
 
+from annotated_types import Ge, Gt
 from pydantic import AfterValidator, Field
 
-from preprocessing.settings import Settings
+from schema.settings import Settings
 
-# The clusters, as their sections of the config are called.
+# The clusters, by the names of their sections in the config.
 PLATFORMS = ("vertex", "kubeflow")
-_ACCELERATOR = "Kind of accelerator; null: none."
 
 
 def _folder_in_a_bucket(value: str) -> str:
@@ -23,7 +23,7 @@ def _folder_in_a_bucket(value: str) -> str:
 
 
 def _written_as(pattern: str, what: str) -> AfterValidator:
-    """Holds a value against how Google writes such names: a slip of the pen is found at once."""
+    """Checks that a value has the form of Google's names, so that typos are found early."""
 
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value):
@@ -67,40 +67,45 @@ MachineType = Annotated[
 ]
 
 
-class StepResources(Settings):
-    """What the container of one step gets."""
+Positive = Annotated[float, Gt(0)]
+Count = Annotated[int, Ge(1)]
 
-    cpu: float | None = Field(None, gt=0, description="Cores; null: the platform's default.")
-    memory_gib: float | None = Field(
-        None,
-        gt=0,
-        description="Memory: on Kubeflow the limit in GiB; on Vertex AI what it calls GB, by which "
-        "it chooses a type of machine. null: the platform's default.",
-    )
-    accelerator: str | None = Field(None, description=_ACCELERATOR)
-    accelerators: int = Field(1, ge=1, description="How many of them, where there is a kind.")
+
+class StepResources(Settings):
+    """Resources of the container of one step."""
+
+    cpu: Positive | None = None
+    """Cores; null: the platform's default."""
+
+    memory_gib: Positive | None = None
+    """Memory: on Kubeflow the limit in GiB; on Vertex AI the amount in GB by which it chooses a
+    machine type. null: the platform's default."""
+
+    accelerator: str | None = None
+    """Type of accelerator; null: none."""
+
+    accelerators: Count = 1
+    """Number of accelerators, if accelerator is set."""
 
 
 class ClusterSettings(Settings):
-    """What every cluster needs to know; root and image are there or the section is not used."""
+    """Settings of every cluster; a section is used only if it has root and image."""
 
-    root: Folder | None = Field(
-        None,
-        description="Folder in a bucket, gs://bucket/folder: artifacts/, serving_model/ and the "
-        "training state go below it.",
-    )
-    data: Folder | None = Field(
-        None, description="The converted data set, gs://...; null: data/ below the root."
-    )
-    image: str | None = Field(
-        None, description="The image that `make image` built, as the cluster pulls it."
-    )
-    resources: StepResources = Field(
-        StepResources(cpu=4, memory_gib=16), description="What each step gets."
-    )
-    resources_of: dict[str, StepResources] = Field(
-        {}, description="What one step gets instead: {Transform: {cpu: 8, memory_gib: 32}}."
-    )
+    root: Folder | None = None
+    """Folder in a bucket, gs://bucket/folder, for artifacts/, serving_model/ and the training
+    state."""
+
+    data: Folder | None = None
+    """The converted data set, gs://...; null: data/ in the root."""
+
+    image: str | None = None
+    """The image that `make image` built, by the name under which the cluster pulls it."""
+
+    resources: StepResources = StepResources(cpu=4, memory_gib=16)
+    """Resources of each step."""
+
+    resources_of: dict[str, StepResources] = Field({})
+    """Resources of single steps instead: {Transform: {cpu: 8, memory_gib: 32}}."""
 
     @property
     def pipeline_root(self) -> str:
@@ -111,85 +116,102 @@ class ClusterSettings(Settings):
 class CustomJobSettings(Settings):
     """The machines of the Trainer's custom job."""
 
-    machine: MachineType = Field("n1-standard-16", description="Type of machine.")
-    accelerator: str | None = Field("NVIDIA_TESLA_T4", description=_ACCELERATOR)
-    accelerators: int = Field(
-        1, ge=1, description="Accelerators of each machine; all of them share each batch."
-    )
-    workers: int = Field(
-        1, ge=1, description="Machines that train together; each batch is shared among them."
-    )
-    spot: bool = Field(
-        False,
-        description="Take machines that may be taken away: cheaper, and training goes on from its "
-        "last checkpoint.",
-    )
-    most_hours: float = Field(24, gt=0, description="After so many hours the job is stopped.")
+    machine: MachineType = "n1-standard-16"
+    """Machine type."""
+
+    accelerator: str | None = "NVIDIA_TESLA_T4"
+    """Type of accelerator; null: none."""
+
+    accelerators: Count = 1
+    """Accelerators of each machine; each batch is divided among all of them."""
+
+    workers: Count = 1
+    """Machines that train together; each batch is divided among them."""
+
+    spot: bool = False
+    """Use spot machines: cheaper, but they may be preempted; training is resumed from the last
+    checkpoint."""
+
+    most_hours: Positive = 24
+    """The job is stopped after this many hours."""
 
 
 class EndpointSettings(Settings):
-    """An online endpoint that each blessed model is deployed to."""
+    """An online endpoint to which each blessed model is deployed."""
 
-    name: str | None = Field(
-        None, description="The endpoint's display name; made where it is not there. null: none."
-    )
-    image: str = Field(
-        "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest",
-        description="Vertex AI's prebuilt TensorFlow Serving container; another for GPUs.",
-    )
-    machine: MachineType = Field("n1-standard-4", description="Type of machine.")
-    accelerator: str | None = Field(None, description=_ACCELERATOR)
-    accelerators: int = Field(1, ge=1, description="How many of them, where there is a kind.")
-    least_replicas: int = Field(1, ge=1, description="Machines at least.")
-    most_replicas: int = Field(2, ge=1, description="Machines at most.")
+    name: str | None = None
+    """Display name of the endpoint, which is created if it does not exist. null: no endpoint."""
+
+    image: str = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
+    """Vertex AI's prebuilt TensorFlow Serving container; GPUs need another one."""
+
+    machine: MachineType = "n1-standard-4"
+    """Machine type."""
+
+    accelerator: str | None = None
+    """Type of accelerator; null: none."""
+
+    accelerators: Count = 1
+    """Number of accelerators, if accelerator is set."""
+
+    least_replicas: Count = 1
+    """Smallest number of machines."""
+
+    most_replicas: Count = 2
+    """Largest number of machines."""
 
 
 class VertexSettings(ClusterSettings):
     """Vertex AI Pipelines."""
 
-    project: ProjectId | None = Field(None, description="The Google Cloud project's id.")
-    region: Region | None = Field(None, description="Where everything runs, such as europe-west4.")
-    service_account: ServiceAccount | None = Field(
-        None, description="Whom the steps run as; null: the project's default account."
-    )
-    network: str | None = Field(
-        None, description="A peered network, projects/NUMBER/global/networks/NAME; null: none."
-    )
-    encryption_key: str | None = Field(
-        None, description="A key of Cloud KMS for what the pipeline writes; null: Google's own."
-    )
-    experiment: str | None = Field(
-        None, description="A Vertex Experiment that each run is entered in; null: none."
-    )
-    tensorboard: str | None = Field(
-        None,
-        description="A Vertex TensorBoard's resource name, "
-        "projects/.../locations/.../tensorboards/...; it needs service_account. null: none.",
-    )
-    custom_job: bool = Field(
-        True,
-        description="Train in a custom job, on machines of its own; false: in the Trainer's own "
-        "step, with its resources.",
-    )
-    training: CustomJobSettings = Field(CustomJobSettings(), description="The custom job.")
-    endpoint: EndpointSettings = Field(EndpointSettings(), description="Online predictions.")
+    project: ProjectId | None = None
+    """Id of the Google Cloud project."""
+
+    region: Region | None = None
+    """Region of all jobs, such as europe-west4."""
+
+    service_account: ServiceAccount | None = None
+    """Service account of the steps; null: the project's default account."""
+
+    network: str | None = None
+    """A peered network, projects/NUMBER/global/networks/NAME; null: none."""
+
+    encryption_key: str | None = None
+    """Cloud KMS key for everything that the pipeline writes; null: Google's own key."""
+
+    experiment: str | None = None
+    """Vertex Experiment in which each run is recorded; null: none."""
+
+    tensorboard: str | None = None
+    """Resource name of a Vertex TensorBoard, projects/.../locations/.../tensorboards/...; requires
+    service_account. null: none."""
+
+    custom_job: bool = True
+    """Train in a custom job with its own machines; false: in the Trainer's step, with its
+    resources."""
+
+    training: CustomJobSettings = CustomJobSettings()
+    """The custom job."""
+
+    endpoint: EndpointSettings = EndpointSettings()
+    """Online predictions."""
 
 
 class KubeflowSettings(ClusterSettings):
     """Kubeflow Pipelines, open source, version 2."""
 
-    resources: StepResources = Field(
-        StepResources(cpu=3, memory_gib=12),
-        description="What each step gets, and what a node must have free for it: less than a "
-        "machine of 4 cores and 16 GiB, some of which is the system's.",
-    )
-    host: str | None = Field(
-        None, description="Address of the Pipelines API; null: the cluster of kubectl's context."
-    )
-    namespace: str | None = Field(
-        None, description="The user's namespace, where there are several; null: the default."
-    )
-    experiment: str = Field("pointnet-parts", description="The experiment that runs are part of.")
-    service_account: str | None = Field(
-        None, description="The Kubernetes service account of the steps; null: the default."
-    )
+    resources: StepResources = StepResources(cpu=3, memory_gib=12)
+    """Resources of each step, which a node must have free: less than a machine of 4 cores and 16
+    GiB, because the system uses some of them."""
+
+    host: str | None = None
+    """Address of the Pipelines API; null: the cluster of kubectl's current context."""
+
+    namespace: str | None = None
+    """The user's namespace, if there are several; null: the default."""
+
+    experiment: str = "pointnet-parts"
+    """Experiment of the runs."""
+
+    service_account: str | None = None
+    """Kubernetes service account of the steps; null: the default."""

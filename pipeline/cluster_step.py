@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 from pipeline.folder_markers import remove_folder_markers
-from preprocessing.cloud_storage import first_line
+from pipeline.google_storage import first_line
 
 TFX_COMMAND = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
 COMMAND = ("python", "-m", "pipeline.cluster_step")

@@ -14,10 +14,11 @@ from tfx.orchestration.data_types import RuntimeParameter
 
 from pipeline.cluster_checks import categories_of
 from pipeline.cluster_settings import ClusterSettings, StepResources
-from pipeline.config import ConfigError, PipelineConfig
+from pipeline.config import PipelineConfig
 from pipeline.graph import Places, create_pipeline
 from pipeline.platforms import Platform
-from preprocessing.manifest import Manifest
+from preprocessing.conversion.manifest import Manifest
+from schema.errors import UserError
 from schema.record import UNLABELLED
 
 # Where the image has the project; see deploy/Dockerfile.
@@ -36,7 +37,7 @@ def cluster_places(
       manifest: of the data set that will be read, for its categories; None: ShapeNet's.
 
     Raises:
-      ConfigError: without a manifest, a category that is not ShapeNet's.
+      UserError: without a manifest, a category that is not ShapeNet's.
     """
     root = str(cluster.root).rstrip("/")
     data = (cluster.data or f"{root}/data").rstrip("/")
@@ -67,16 +68,17 @@ def build(
       gib: the number that the platform is given for 1 GiB of memory.
 
     Raises:
-      ConfigError: resources for a step that is not there.
+      UserError: resources for a step that is not there.
     """
     cluster: ClusterSettings = getattr(config, section)
     pipeline = create_pipeline(config, places, platform)
     steps = {node.id: node for node in pipeline.components if isinstance(node, BaseComponent)}
     unknown = [name for name in cluster.resources_of if name not in steps]
     if unknown:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"{section}.resources_of names {unknown[0]}, which is no step of the pipeline; its "
-            f"steps are {', '.join(sorted(steps))}"
+            f"steps are {', '.join(sorted(steps))}",
         )
     for name, node in steps.items():
         wanted = cluster.resources_of.get(name, cluster.resources)

@@ -6,11 +6,11 @@ import difflib
 import textwrap
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pydantic
 import yaml
-from pydantic import Field
+from annotated_types import Ge
 
 from components.settings import (
     EvaluationSettings,
@@ -21,67 +21,75 @@ from components.settings import (
 from model.settings import NetworkSettings, ServingSettings, TrainingSettings, TuningSettings
 from pipeline.beam_settings import BeamSettings
 from pipeline.cluster_settings import KubeflowSettings, VertexSettings
-from pipeline.config_error import ConfigError as ConfigError
-from preprocessing.settings import DataSettings, Settings, SpanSettings, TransformSettings
+from preprocessing.settings import DataSettings, SpanSettings, TransformSettings
+from schema.errors import UserError
+from schema.settings import Settings
+
+Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 class PipelineConfig(Settings):
     """Everything that a run depends on.
 
-    The sections stand in the room whose work they steer; a YAML file may leave out any key, and
-    then has the default.
+    Each section is defined in the package that uses it. A YAML file may omit any key, which then
+    has its default.
     """
 
-    name: str = Field(
-        "pointnet_parts",
-        pattern=r"^[a-z][a-z0-9_]*$",
-        description="The pipeline's and the served model's name: small letters, digits and _.",
-    )
-    data: DataSettings = Field(DataSettings(), description="Which shapes, and how they are split.")
-    spans: SpanSettings = Field(
-        SpanSettings(), description="Data that grows; not used unless a run is given a span."
-    )
-    validation: ValidationSettings = Field(
-        ValidationSettings(), description="Which clouds are refused, and how many are too many."
-    )
-    transform: TransformSettings = Field(
-        TransformSettings(), description="The sample of each cloud that training draws from."
-    )
-    network: NetworkSettings = Field(NetworkSettings(), description="PointNet's layers.")
-    training: TrainingSettings = Field(TrainingSettings(), description="The recipe.")
-    tuning: TuningSettings = Field(
-        TuningSettings(), description="The search for a better recipe before training."
-    )
-    evaluation: EvaluationSettings = Field(
-        EvaluationSettings(), description="What a model must reach to be blessed."
-    )
-    infra_validation: Literal["auto", "docker", "probe", "none"] = Field(
-        "auto",
-        description="What sees to it that a server can serve the model before it is pushed: "
-        "TFX's InfraValidator with TensorFlow Serving's image (docker), ModelServerProbe without "
-        "Docker (probe), or whichever this machine has (auto).",
-    )
-    probe: ProbeSettings = Field(
-        ProbeSettings(), description="What ModelServerProbe asks of the exported model."
-    )
-    serving: ServingSettings = Field(
-        ServingSettings(), description="What the exported model answers."
-    )
-    beam: BeamSettings = Field(BeamSettings(), description="Where the Beam work runs.")
-    vertex: VertexSettings = Field(VertexSettings(), description="Vertex AI Pipelines.")
-    kubeflow: KubeflowSettings = Field(KubeflowSettings(), description="Kubeflow Pipelines.")
-    notify: NotifySettings = Field(
-        NotifySettings(),
-        description="Who is told of a run that does not end in a blessed model.",
-    )
-    predict_unlabelled: bool = Field(
-        True, description="Have a blessed model name the parts of clouds that nobody labelled."
-    )
-    demo_shapes: int = Field(
-        0,
-        ge=0,
-        description="Made-up shapes of each category to make when no data is given; 0: none.",
-    )
+    name: Name = "pointnet_parts"
+    """Name of the pipeline and of the served model: small letters, digits and _."""
+
+    data: DataSettings = DataSettings()
+    """Which shapes are read, and how they are split."""
+
+    spans: SpanSettings = SpanSettings()
+    """Data that grows; used only if a run is given a span."""
+
+    validation: ValidationSettings = ValidationSettings()
+    """Which clouds are rejected, and how many are too many."""
+
+    transform: TransformSettings = TransformSettings()
+    """The sample of each cloud that training draws from."""
+
+    network: NetworkSettings = NetworkSettings()
+    """PointNet's layers."""
+
+    training: TrainingSettings = TrainingSettings()
+    """The training recipe."""
+
+    tuning: TuningSettings = TuningSettings()
+    """The search for a better recipe before training."""
+
+    evaluation: EvaluationSettings = EvaluationSettings()
+    """What a model must reach to be blessed."""
+
+    infra_validation: Literal["auto", "docker", "probe", "none"] = "auto"
+    """What checks, before the model is pushed, that a server can serve it. docker: TFX's
+    InfraValidator with TensorFlow Serving's image; probe: ModelServerProbe, without Docker; auto:
+    whichever this machine supports."""
+
+    probe: ProbeSettings = ProbeSettings()
+    """How ModelServerProbe tests the exported model."""
+
+    serving: ServingSettings = ServingSettings()
+    """Limits of the exported model and of the versions that are kept."""
+
+    beam: BeamSettings = BeamSettings()
+    """Where the Beam work runs."""
+
+    vertex: VertexSettings = VertexSettings()
+    """Vertex AI Pipelines."""
+
+    kubeflow: KubeflowSettings = KubeflowSettings()
+    """Kubeflow Pipelines."""
+
+    notify: NotifySettings = NotifySettings()
+    """Where a message is sent if a run does not end in a blessed model."""
+
+    predict_unlabelled: bool = True
+    """Predict the parts of unlabelled clouds with a blessed model."""
+
+    demo_shapes: Annotated[int, Ge(0)] = 0
+    """Made-up shapes of each category to create if no data is given; 0: none."""
 
     @property
     def pipeline_name(self) -> str:
@@ -128,21 +136,24 @@ def load_config(name_or_path: str) -> PipelineConfig:
       The config, defaults filled in.
 
     Raises:
-      ConfigError: no such preset or file, not YAML, an unknown key, a value that cannot work.
+      UserError: no such preset or file, not YAML, an unknown key, a value that cannot work.
     """
     if name_or_path in preset_names():
         text = (resources.files("pipeline") / "presets" / f"{name_or_path}.yaml").read_text("utf-8")
     else:
         path = Path(name_or_path)
         if not path.is_file():
-            raise ConfigError(
+            raise UserError(
+                "bad_config",
                 f"config {name_or_path!r} is neither a preset ({', '.join(preset_names())}) nor a "
-                "YAML file that exists"
+                "YAML file that exists",
             )
         try:
             text = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"config {name_or_path} cannot be read: {error}") from error
+            raise UserError(
+                "bad_config", f"config {name_or_path} cannot be read: {error}"
+            ) from error
     return parse_config(text, name_or_path)
 
 
@@ -151,21 +162,25 @@ def parse_config(text: str, source: str) -> PipelineConfig:
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"config {source} is not YAML: {_what_and_where(error)}") from error
+        raise UserError(
+            "bad_config", f"config {source} is not YAML: {_what_and_where(error)}"
+        ) from error
     if values is None:
         values = {}
     if not isinstance(values, dict):
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"config {source} holds a {type(values).__name__}; expected keys and values, "
-            "such as `training: {epochs: 50}`"
+            "such as `training: {epochs: 50}`",
         )
     try:
         return PipelineConfig.model_validate(
             _filled_in(PipelineConfig().model_dump(mode="json"), values)
         )
     except pydantic.ValidationError as error:
-        raise ConfigError(
-            f"config {source}: " + "; ".join(_describe(problem) for problem in error.errors())
+        raise UserError(
+            "bad_config",
+            f"config {source}: " + "; ".join(_describe(problem) for problem in error.errors()),
         ) from error
 
 
@@ -257,7 +272,7 @@ def _fields(section: Settings, prefix: str) -> list[tuple[str, str, str]]:
             plain = list(default) if isinstance(default, tuple) else default
             text = yaml.safe_dump(plain, default_flow_style=True, width=1000)
             text = text.replace("...", "").strip()
-            meaning = str(field.description)
+            meaning = " ".join(str(field.description).split())
             if choices := _choices(field.annotation):
                 meaning += f" One of: {', '.join(choices)}."
             rows.append((f"{prefix}{name}", text, meaning))

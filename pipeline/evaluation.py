@@ -31,8 +31,8 @@ from pipeline.config import PipelineConfig, to_yaml
 from pipeline.evaluation_inputs import ALL_SPLITS, Clouds, Inputs
 from pipeline.graph import Places, evaluation_config
 from pipeline.logs import logs_to_file
-from preprocessing.findings import BadInput
 from schema.categories import Category, part_names
+from schema.errors import UserError
 
 METRICS_FILE = "metrics.json"
 LOG_FILE = "evaluation.log"
@@ -62,8 +62,8 @@ def evaluate_model(
       The verdict; without bounds it says nothing.
 
     Raises:
-      BadInput: the data cannot be used.
-      ConfigError: the config names parts that are not there.
+      UserError: the data cannot be used.
+      UserError: the config names parts that are not there.
     """
     beam_options = beam_args(config.beam, "Evaluator")
     folders, clouds, output = inputs.models, inputs.clouds, inputs.output
@@ -74,7 +74,7 @@ def evaluate_model(
         _say_what_is_left_out(clouds, console)
         if not count:
             which = "" if split == ALL_SPLITS else f" in split {split} (--split all takes all)"
-            raise BadInput("no_clouds", f"{data} holds no sound, labelled cloud{which}.")
+            raise UserError("no_clouds", f"{data} holds no sound, labelled cloud{which}.")
         console.print(f"{count} clouds, split {split}, of {clouds.source.form}", highlight=False)
         staged = [stage_model(folder, work / f"model{i}") for i, folder in enumerate(folders)]
         places = Places(examples.uri, "", "", None, categories)
@@ -112,7 +112,7 @@ def evaluate_model(
 
 def _say_what_is_left_out(clouds: Clouds, console: Console) -> None:
     for finding in clouds.source.findings:
-        clouds.left_out.append(finding.sentence)
+        clouds.left_out.append(finding.message)
     for sentence in clouds.left_out[:5]:
         console.print(f"note: {sentence}", markup=False, highlight=False)
     more = len(clouds.left_out) - 5

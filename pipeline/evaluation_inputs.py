@@ -13,11 +13,10 @@ from pathlib import Path
 from components.cloud_validator.checks import examine
 from components.data_inspection.sources import Source, open_source
 from pipeline.config import PipelineConfig
-from pipeline.config_error import ConfigError
-from preprocessing.findings import BadInput
 from preprocessing.settings import DataSettings
 from schema.categories import Category, part_names
-from schema.record import SPLITS, UNANNOTATED, CloudRecord
+from schema.errors import UserError
+from schema.record import SPLITS, UNANNOTATED, Cloud
 from serving.exported_model import exported_folder, exported_parts
 
 ALL_SPLITS = "all"
@@ -35,7 +34,7 @@ class Clouds:
     unlabelled: int = 0
     of_other_categories: int = 0
 
-    def __iter__(self) -> Iterator[CloudRecord]:
+    def __iter__(self) -> Iterator[Cloud]:
         known = {category.name: category for category in self.categories}
         for place, cloud in self.source.clouds(lambda _: True):
             wanted = SPLITS if self.split == ALL_SPLITS else (self.split,)
@@ -53,7 +52,7 @@ class Clouds:
                 self.unlabelled += 1
                 continue
             points = cloud.coordinates.reshape(-1, 3)
-            yield CloudRecord(cloud.shape_id, cloud.category, points, cloud.labels)
+            yield Cloud(cloud.shape_id, cloud.category, points, cloud.labels)
 
 
 @dataclass(frozen=True)
@@ -85,15 +84,17 @@ def open_inputs(
       baseline: another model to hold it against; "" for none.
 
     Raises:
-      ServingError: a model cannot be used.
-      BadInput: the data cannot be used, or the models name different parts.
-      ConfigError: the output folder is not empty.
+      UserError: a model cannot be used.
+      UserError: the data cannot be used, or the models name different parts.
+      UserError: the output folder is not empty.
     """
     folders = [exported_folder(Path(name).expanduser()) for name in (model, baseline) if name]
     tables = [exported_parts(folder) for folder in folders]
     _refuse_other_parts(folders, tables)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ConfigError(f"{output} is there already and not empty; give another --output.")
+        raise UserError(
+            "bad_config", f"{output} is there already and not empty; give another --output."
+        )
     categories = tables[0]
     settings = config.data.model_copy(
         update={"category": categories[0].name if len(categories) == 1 else "all"}
@@ -106,7 +107,7 @@ def _refuse_other_parts(folders: list[Path], tables: list[tuple[Category, ...]])
     parts = [{c.name: c.parts for c in table} for table in tables]
     if len(parts) == 2 and parts[0] != parts[1]:
         said = [", ".join(part_names(table)) for table in tables]
-        raise BadInput(
+        raise UserError(
             "other_parts",
             f"the models name different parts and cannot be compared: {folders[0]} {said[0]}; "
             f"{folders[1]} {said[1]}.",
@@ -123,20 +124,20 @@ def _open(
     """Opens the data; its parts must be the model's.
 
     Raises:
-      BadInput: it cannot be read, or numbers other parts.
+      UserError: it cannot be read, or numbers other parts.
     """
     source = open_source(data, settings)
     theirs = {category.name: category for category in source.categories}
     for category in categories:
         found = theirs.get(category.name)
         if found is not None and found.parts != category.parts:
-            raise BadInput(
+            raise UserError(
                 "other_parts",
                 f"{data} has {category.name} in the parts {', '.join(found.parts)}; the model was "
                 f"trained on {', '.join(category.parts)}. Its labels would mean something else.",
             )
     if not theirs.keys() & {category.name for category in categories}:
-        raise BadInput(
+        raise UserError(
             "other_category",
             f"{data} holds {', '.join(theirs)}; the model knows "
             f"{', '.join(category.name for category in categories)}.",

@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-ROOMS = ("schema", "preprocessing", "model", "components", "pipeline", "serving")
+PACKAGES = ("schema", "preprocessing", "model", "reports", "serving", "components", "pipeline")
 
 
 def code_fingerprint(*modules: str) -> str:
@@ -61,4 +61,4 @@ def own_imports(tree: ast.AST) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.append(node.module)
             names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return [name for name in names if name.split(".")[0] in ROOMS]
+    return [name for name in names if name.split(".")[0] in PACKAGES]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from preprocessing.cloud_storage import bucket_of
+from pipeline.google_storage import bucket_of
 
 SCHEME = "gs://"
 

@@ -27,6 +27,7 @@ from components.distribution_validator.component import DistributionValidator
 from components.endpoint_pusher.component import EndpointPusher
 from components.evaluator.component import Evaluator
 from components.evaluator.size_buckets import CLOUD_SIZE
+from components.example_gen import ConvertedExampleGen, split_pattern
 from components.model_server_probe.component import ModelServerProbe
 from components.notification.component import Notification
 from components.predicted_parts.bulk_inferrer import BulkInferrer
@@ -40,12 +41,13 @@ from components.transform.component import Transform
 from model.bootstrap import HEADLINES
 from model.signatures import EVALUATE_SIGNATURE
 from pipeline.beam_settings import BeamSettings, beam_args
-from pipeline.config import ConfigError, PipelineConfig, to_yaml
+from pipeline.config import PipelineConfig, to_yaml
 from pipeline.fingerprint import code_fingerprint
 from pipeline.platforms import THIS_MACHINE, Platform
 from pipeline.previous_statistics import PreviousStatisticsStrategy
 from pipeline.runtime_parameters import DATA_ROOT, EVAL_CONFIG, TRAIN_ARGS
 from schema.categories import Category, part_names
+from schema.errors import UserError
 from schema.record import CATEGORY, SPLITS, UNLABELLED
 from serving.model_config import IMAGE_TAG
 
@@ -57,7 +59,7 @@ class Places:
     """Where a run reads and writes, and what its data set holds.
 
     Attributes:
-      examples: the folder that conversion wrote: train/, val/, test/, and unlabelled/ if any.
+      examples: the folder that conversion wrote, with manifest.json.
       pipeline_root: where the components' artifacts go.
       serving: the folder in which each pushed model becomes a numbered version.
       metadata: ML Metadata's SQLite file; None where the platform has a store of its own.
@@ -105,11 +107,11 @@ def create_pipeline(
     data_root = platform.adjustable(DATA_ROOT, places.examples)
 
     # The converted shapes, split as conversion split them.
-    example_gen = tfx.components.ImportExampleGen(
+    example_gen = ConvertedExampleGen(
         input_base=data_root,
         input_config=_input_config(places, SPLITS),
         range_config=_range_config(places),
-    )
+    ).with_id("ImportExampleGen")
 
     # What the features look like, against what they should look like.
     schema_gen = tfx.components.ImportSchemaGen(schema_file=places.schema_file)
@@ -160,12 +162,12 @@ def create_pipeline(
     transform = Transform(
         examples=sound_examples,
         schema=schema_gen.outputs["schema"],
-        preprocessing_fn="preprocessing.transform.preprocessing_fn",
+        preprocessing_fn="preprocessing.tensors.transform.preprocessing_fn",
         splits_config=tfx.proto.SplitsConfig(analyze=["train"], transform=["train", "val"]),
         custom_config={
             "transform": config.transform.model_dump(mode="json"),
             "categories": categories,
-            "code_fingerprint": code_fingerprint("preprocessing.transform"),
+            "code_fingerprint": code_fingerprint("preprocessing.tensors.transform"),
             # Only where it is used: counting is one more pass over the training clouds.
             **({"count_class_points": True} if config.training.class_weights != "none" else {}),
         },
@@ -319,9 +321,9 @@ def _baseline_resolver(platform: Platform, trainer: BaseNode) -> BaseNode:
 
 def _input_config(places: Places, splits: Iterable[str]) -> tfx.proto.Input:
     """Where the record files of some splits are, as TFX's patterns."""
-    folder = "" if places.span is None else "span-{SPAN}/"
+    folder = "" if places.span is None else "span-{SPAN}"
     return tfx.proto.Input(
-        splits=[tfx.proto.Input.Split(name=s, pattern=f"{folder}{s}/*.gz") for s in splits]
+        splits=[tfx.proto.Input.Split(name=s, pattern=split_pattern(s, folder)) for s in splits]
     )
 
 
@@ -415,7 +417,7 @@ def _prediction_nodes(
     """
     if places.unlabelled == 0 or not config.predict_unlabelled:
         return []
-    example_gen = tfx.components.ImportExampleGen(
+    example_gen = ConvertedExampleGen(
         input_base=data_root,
         input_config=_input_config(places, [UNLABELLED]),
         range_config=_range_config(places),
@@ -523,7 +525,7 @@ def evaluation_config(config: PipelineConfig, places: Places) -> tfma.EvalConfig
     Each bound names its slices; without one, TFMA would apply it to every slice.
 
     Raises:
-      ConfigError: a bound is on a part or a category that the data does not have.
+      UserError: a bound is on a part or a category that the data does not have.
     """
     return tfma.EvalConfig(
         model_specs=[tfma.ModelSpec(signature_name=EVALUATE_SIGNATURE)],
@@ -598,9 +600,10 @@ def _thresholds(
 def _refuse_unknown(key: str, named: Iterable[str], known: Sequence[str], what: str) -> None:
     unknown = [name for name in named if name not in known]
     if unknown:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"{key} names {unknown[0]!r}, which the data does not have; its {what} are "
-            f"{', '.join(known)}."
+            f"{', '.join(known)}.",
         )
 
 

@@ -36,7 +36,7 @@ def compile_pipeline(config: PipelineConfig, places: Places, file: Path) -> None
       file: what to write; ends in .yaml.
 
     Raises:
-      ConfigError: resources for a step that is not there.
+      UserError: resources for a step that is not there.
     """
     pipeline = build(config, places, PLATFORM, SECTION, GIB)
     runner = tfx.orchestration.experimental.KubeflowV2DagRunner(

@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipeline.command_line import PROGRAM
 from pipeline.local_runner import OutputFolder
-from preprocessing.command_line import PROGRAM
+from schema.errors import UserError
 from serving.model_config import (
     MODELS_FILE,
     model_of,
@@ -16,7 +17,6 @@ from serving.model_config import (
     serve_newest,
     write_config,
 )
-from serving.serving_error import ServingError
 
 
 def label_versions(
@@ -34,7 +34,7 @@ def label_versions(
       What was done, in lines for a person.
 
     Raises:
-      ServingError: a version or the output's folder is not there, or the server would refuse the
+      UserError: a version or the output's folder is not there, or the server would refuse the
         change.
     """
     from components.pusher.versions import NoVersionError, pushed_versions
@@ -42,13 +42,13 @@ def label_versions(
     try:
         there = pushed_versions(base)
     except NoVersionError as error:
-        raise ServingError(str(error), lasting=True) from None
+        raise UserError("unavailable", str(error)) from None
     name, file = served_by(base, output)
     if output and not file.parent.is_dir():
-        raise ServingError(
+        raise UserError(
+            "unavailable",
             f"{output}: there is no folder {file.parent} to write it to; make it, or give "
             "another --output.",
-            lasting=True,
         )
     config = read_config(file)
     model = model_of(config, name)

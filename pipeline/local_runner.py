@@ -34,21 +34,14 @@ from rich.console import Console
 
 from pipeline.beam_settings import CONVERSION, all_beam_args, beam_args
 from pipeline.beam_workers import about_images, check_job_servers
-from pipeline.config import (
-    ConfigError,
-    PipelineConfig,
-    load_config,
-    preset_names,
-    to_yaml,
-    with_category,
-)
+from pipeline.config import PipelineConfig, load_config, preset_names, to_yaml, with_category
 from pipeline.logs import logs_to_file
-from preprocessing.findings import BadInput
+from schema.errors import UserError
 from schema.record import UNLABELLED
 
 if TYPE_CHECKING:
     from pipeline.graph import Places
-    from preprocessing.manifest import Manifest
+    from preprocessing.conversion.manifest import Manifest
 
 NOT_BLESSED, CANNOT_START, FAILED, INTERRUPTED = 1, 2, 3, 130
 
@@ -158,7 +151,7 @@ def main(config: str, data: str, category: str, span: int | None, out: str) -> N
     console = Console(soft_wrap=True)
     try:
         status = run(config, data, category, Path(out or "out").absolute(), console, span)
-    except (ConfigError, BadInput) as error:
+    except UserError as error:
         console.print(f"[red]Cannot start:[/red] {_escaped(error)}", highlight=False)
         status = CANNOT_START
     except KeyboardInterrupt:
@@ -190,7 +183,7 @@ def run(
       The exit status, see the module.
 
     Raises:
-      ConfigError, BadInput: with a sentence that says what to do.
+      UserError: with a sentence that says what to do.
     """
     config = with_category(load_config(config_name or "demo"), category)
     check_source(config, config_name, data, span)
@@ -198,13 +191,15 @@ def run(
     check_job_servers(beam_options)
     if note := about_images(beam_options):
         console.print(note, markup=False, highlight=False)
+    check_output(out)
     folder = OutputFolder(out)
     try:
         folder.artifacts.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"cannot write to {out}: {error.strerror}; give another folder with OUT=... "
-            "(option --out)"
+            "(option --out)",
         ) from error
     with only_run(folder):
         console.rule(f"Config {config_name}")
@@ -212,7 +207,7 @@ def run(
         folder.config.write_text(to_yaml(config), "utf-8")
         try:
             return _run_in(folder, config, data, span, console)
-        except (ConfigError, BadInput) as error:
+        except UserError as error:
             _notify(folder, config, console, "failed", (str(error),))
             raise
 
@@ -296,18 +291,19 @@ def _run_in(
 
 
 def _refuse_several_workers() -> None:
-    """Raises ConfigError where TF_CONFIG asks for what this runner does not do."""
-    from model.training_error import TrainingError
+    """Raises UserError where TF_CONFIG asks for what this runner does not do."""
     from model.workers import workers_of_environment
+    from schema.errors import UserError
 
     try:
         workers = sum(map(len, workers_of_environment().values()))
-    except TrainingError as error:
-        raise ConfigError(str(error)) from error
+    except UserError as error:
+        raise UserError("bad_config", str(error)) from error
     if workers > 1:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"TF_CONFIG in the environment names {workers} workers, and a run on one machine "
-            "trains there alone. Unset it; how several machines train: docs/training.md"
+            "trains there alone. Unset it; how several machines train: docs/training.md",
         )
 
 
@@ -344,14 +340,14 @@ def _copy_data_report(folder: OutputFolder, config: PipelineConfig) -> str | Non
 
 def _convert(folder: OutputFolder, config: PipelineConfig, data: str, console: Console) -> Manifest:
     """The raw shapes as TFRecords; made-up ones where no data is given."""
-    from preprocessing.convert import convert
-    from preprocessing.demo_shapes import make_demo_shapes
+    from preprocessing.conversion.convert import convert
+    from preprocessing.datasets.base import chosen_categories
+    from preprocessing.datasets.demo import DEMO_CATEGORIES, make_demo_shapes
 
     if not data:
         console.rule("Demo data: made-up shapes")
-        chosen = config.data.category
-        categories = None if chosen == "all" else [chosen]
-        make_demo_shapes(folder.demo_shapes, config.demo_shapes, categories, seed=0)
+        chosen = chosen_categories(DEMO_CATEGORIES, config.data.category)
+        make_demo_shapes(folder.demo_shapes, config.demo_shapes, chosen, seed=0)
         console.print(f"{folder.demo_shapes} (made up by a program, no real shapes)")
         data = str(folder.demo_shapes)
     console.rule("Conversion")
@@ -365,7 +361,7 @@ def _convert_span(
     folder: OutputFolder, config: PipelineConfig, data: str, span: int, console: Console
 ) -> Manifest:
     """The raw shapes as a span, and the data set of its window."""
-    from preprocessing.spans import add_span
+    from preprocessing.conversion.spans import add_span
 
     console.rule(f"Conversion of span {span}")
     options = beam_args(config.beam, CONVERSION)
@@ -379,7 +375,7 @@ def _docker(config: PipelineConfig) -> bool:
     """Whether Docker is there, as far as the config wants to know.
 
     Raises:
-      ConfigError: it is not, and the config does not go without.
+      UserError: it is not, and the config does not go without.
     """
     from components.model_server_probe.docker import docker_answers
 
@@ -387,9 +383,10 @@ def _docker(config: PipelineConfig) -> bool:
         return False
     answers = docker_answers()
     if config.infra_validation == "docker" and not answers:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             "infra_validation is docker, and no Docker daemon answers here (`docker info` fails). "
-            "Start it, or set infra_validation to auto or probe."
+            "Start it, or set infra_validation to auto or probe.",
         )
     return answers
 
@@ -402,7 +399,7 @@ def _places(
     span: int | None,
 ) -> Places:
     from pipeline.graph import Places
-    from preprocessing.spans import window_folder
+    from preprocessing.conversion.spans import window_folder
 
     return Places(
         examples=str(folder.data if span is None else window_folder(folder.spans)),
@@ -419,23 +416,35 @@ def _places(
     )
 
 
+def check_output(out: Path) -> None:
+    """Raises UserError if TFX would read the path as a pattern, which may match other folders."""
+    if any(letter in str(out) for letter in "*?["):
+        raise UserError(
+            "bad_output",
+            f"OUT is {out}; TFX reads the characters * ? [ in paths as patterns. Give a folder "
+            "without them (option --out).",
+        )
+
+
 def check_source(
     config: PipelineConfig, config_name: str, data: str, span: int | None = None
 ) -> None:
     """Looks whether there is anything to read.
 
     Raises:
-      ConfigError: no data given and none to be made up, or the path does not exist.
+      UserError: no data given and none to be made up, or the path does not exist.
     """
     if data and not Path(data).exists():
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"DATA is {data!r}, and there is no such folder or file (from {Path.cwd()}); give the "
-            "folder or the zip that holds the labelled shapes"
+            "folder or the zip that holds the labelled shapes",
         )
     if not data and config.demo_shapes == 0 and span is None:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"config {config_name!r} needs data: give DATA=<folder or zip of labelled shapes> "
-            "(option --data), or take CONFIG=demo, which makes shapes up"
+            "(option --data), or take CONFIG=demo, which makes shapes up",
         )
 
 
@@ -444,15 +453,16 @@ def only_run(folder: OutputFolder) -> Iterator[None]:
     """Holds the folder for one run at a time.
 
     Raises:
-      ConfigError: another run is working in it.
+      UserError: another run is working in it.
     """
     with (folder.root / "pipeline" / "running.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ConfigError(
+            raise UserError(
+                "bad_config",
                 f"another run is working in {folder.root}; wait for it, or give another folder "
-                "with OUT=... (option --out)"
+                "with OUT=... (option --out)",
             ) from error
         yield
 

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 from components.predicted_parts.executor import CLOUDS_FILE
+from preprocessing.clouds.ply import LABELS_ENDING, PLY_ENDING
 from preprocessing.progress import progress
-from schema.labelled_cloud_files import LABELS_ENDING, PLY_ENDING
 
 
 def copy_predictions(made: str, folder: Path) -> int:

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.examples import to_example
-from preprocessing.findings import BadInput
-from preprocessing.tfrecord import SUFFIX, Writer
-from schema.record import UNKNOWN_CATEGORY, CloudRecord
+from preprocessing.conversion.records import SUFFIX, Writer, to_example
+from schema.errors import UserError
+from schema.record import UNKNOWN_CATEGORY, Cloud
 
 
 class RequestLog:
@@ -28,16 +27,16 @@ class RequestLog:
       category: of all clouds; "" where nobody knows.
 
     Raises:
-      BadInput: the file is there already, has another ending, or cannot be written.
+      UserError: the file is there already, has another ending, or cannot be written.
     """
 
     def __init__(self, path: Path, share: float, category: str) -> None:
         if not path.name.endswith(SUFFIX):
-            raise BadInput(
+            raise UserError(
                 "other_name", f"{path}: a log of requests ends in {SUFFIX}; give such a name."
             )
         if path.exists():
-            raise BadInput(
+            raise UserError(
                 "log_there",
                 f"{path}: it is there already, and a log is not added to; give another name, such "
                 "as one with the date.",
@@ -49,7 +48,7 @@ class RequestLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self._partial, "wb")  # noqa: SIM115 - close() does
         except OSError as error:
-            raise BadInput(
+            raise UserError(
                 "unwritable", f"{path}: it cannot be written ({error.strerror}); give another."
             ) from None
         self._writer = Writer(self._file)
@@ -63,7 +62,7 @@ class RequestLog:
         """
         if zlib.crc32(np.ascontiguousarray(points, np.float32).tobytes()) >= self._share * 2**32:
             return
-        self._writer.write(to_example(CloudRecord(name, self._category, points)))
+        self._writer.write(to_example(Cloud(name, self._category, points)))
         self.clouds += 1
 
     def close(self) -> None:

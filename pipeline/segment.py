@@ -15,17 +15,17 @@ import numpy as np
 
 from components.segmented_page.page import PageCloud, page_cloud, render_page
 from pipeline.clouds_to_segment import CloudSource, find_clouds, read_cloud
+from pipeline.command_line import PROGRAM
 from pipeline.request_log import RequestLog
 from pipeline.segmented_folder import PAGE_FILE, TABLE_FILE, SegmentedFolder
-from preprocessing.command_line import PROGRAM
-from preprocessing.findings import BadInput, counted
 from preprocessing.progress import progress
 from schema.categories import Category
+from schema.errors import UserError, counted
+from schema.record import to_float32
 from serving.batches import segment_in_batches
 from serving.parts_table import numbered_parts, read_parts
 from serving.segmented_cloud import SegmentedCloud
 from serving.segmenter import Answer, Segmenter
-from serving.serving_error import ServingError
 from serving.writers import FILE_FORMATS
 
 PAGE_FORMAT = "html"
@@ -57,15 +57,15 @@ class Model:
         """A cloud with what the model said of it.
 
         Raises:
-          ServingError: the model has other parts than those that were given.
+          UserError: the model has other parts than those that were given.
         """
         part, probability = answer
         found = probability.shape[1]
         if self.classes not in (None, found):
-            raise ServingError(
+            raise UserError(
+                "unavailable",
                 f"{self.title} knows {counted(found, 'part')}, expected {self.classes} as in the "
                 "parts.json given; give that of the model which is asked.",
-                lasting=True,
             )
         category = self.category or numbered_parts(found, self.index)
         return SegmentedCloud(name, points, part, probability, category)
@@ -80,7 +80,7 @@ def load_model(folder: str, category: str, version: int | None = None) -> Model:
       category: name of the clouds' category; "" for a model of a single one.
 
     Raises:
-      BadInput: it cannot be loaded, or knows no such category.
+      UserError: it cannot be loaded, or knows no such category.
     """
     from serving.exported_model import ExportedModel, exported_folder, exported_parts
 
@@ -89,8 +89,8 @@ def load_model(folder: str, category: str, version: int | None = None) -> Model:
         categories = exported_parts(found)
         index, chosen = _choose(categories, category)
         segmenter = ExportedModel(found)
-    except ServingError as error:
-        raise BadInput("no_model", str(error)) from None
+    except UserError as error:
+        raise UserError("no_model", str(error)) from None
     return Model(segmenter, str(found), index, chosen, _classes(categories))
 
 
@@ -105,17 +105,17 @@ def reach_server(segmenter: Segmenter, address: str, parts: str, category: str) 
         single one.
 
     Raises:
-      BadInput: the parts cannot be read, or there is no such category among them.
+      UserError: the parts cannot be read, or there is no such category among them.
     """
     if parts:
         try:
             categories = read_parts(Path(parts).expanduser())
-        except ServingError as error:
-            raise BadInput("no_parts", str(error)) from None
+        except UserError as error:
+            raise UserError("no_parts", str(error)) from None
         index, chosen = _choose(categories, category)
         return Model(segmenter, address, index, chosen, _classes(categories))
     if category and not category.isdecimal():
-        raise BadInput(
+        raise UserError(
             "no_parts",
             f"which number the server's model gives the category {category} stands in its "
             "parts.json: give that with --parts, or the number with --category.",
@@ -149,7 +149,7 @@ def segment_clouds(
       The exit status: ALL_DONE, SOME_FAILED or NOTHING_DONE.
 
     Raises:
-      BadInput: the output folder is no place to write to.
+      UserError: the output folder is no place to write to.
     """
     run = _Run(model, formats, output, batch_points, batch_clouds, mesh_points, log)
     sources, missing = find_clouds(places, run.folder.own_files)
@@ -225,7 +225,7 @@ class _Run:
             if self._page:
                 shown = [self._page[s.name] for s in sources if s.name in self._page]
                 self.folder.write_page(render_page(shown, self._model.title, self.failures))
-        except ServingError as error:
+        except UserError as error:
             self.stopped = str(error)
         except OSError as error:
             self.stopped = (
@@ -243,7 +243,7 @@ class _Run:
             try:
                 self.folder.check(source.name, source.path)
                 points = read_cloud(source, self._mesh_points)
-            except BadInput as error:
+            except UserError as error:
                 self._fail(str(error))
                 continue
             some.append((source, points))
@@ -255,7 +255,7 @@ class _Run:
             yield some
 
     def _answer(self, some: list[tuple[CloudSource, np.ndarray]]) -> None:
-        clouds = [points for _, points in some]
+        clouds = [to_float32(points)[0] for _, points in some]
         for index, answer in segment_in_batches(
             self._model.segmenter,
             clouds,
@@ -264,7 +264,7 @@ class _Run:
             self._batch_clouds,
         ):
             source, points = some[index]
-            if isinstance(answer, ServingError):
+            if isinstance(answer, UserError):
                 self._fail(f"{source.path}: {answer}")
                 continue
             cloud = self._model.answer(source.name, points, answer)
@@ -288,7 +288,7 @@ def _choose(categories: tuple[Category, ...], name: str) -> tuple[int | None, Ca
     """The asked category's index, None where there is but one, and itself."""
     names = [category.name for category in categories]
     if name and name not in names:
-        raise BadInput(
+        raise UserError(
             "other_category",
             f"the model knows {', '.join(names)}, and not {name!r}; give one of them with "
             "--category.",
@@ -296,7 +296,7 @@ def _choose(categories: tuple[Category, ...], name: str) -> tuple[int | None, Ca
     if len(categories) == 1:
         return None, categories[0]
     if not name:
-        raise BadInput(
+        raise UserError(
             "no_category",
             f"the model knows {', '.join(names)}; say with --category what the clouds are.",
         )

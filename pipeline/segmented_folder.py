@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from components.segmented_page.page import GENERATOR
-from preprocessing.findings import BadInput
-from schema.labelled_cloud_files import file_stem
+from preprocessing.clouds.files import file_stem
+from schema.atomic import write_atomically
+from schema.errors import UserError
 from serving.segmented_cloud import SegmentedCloud
-from serving.writers import FILE_FORMATS, write_whole
+from serving.writers import FILE_FORMATS
 
 # No cloud's file has this ending, nor is any called so.
 TABLE_FILE, PAGE_FILE = "clouds.tsv", "segmented.html"
@@ -35,7 +36,7 @@ class SegmentedFolder:
       replaced: how many files of earlier calls gave way to new ones.
 
     Raises:
-      BadInput: it is a file, or holds a table of another program's.
+      UserError: it is a file, or holds a table of another program's.
     """
 
     def __init__(self, root: Path, formats: Sequence[str]) -> None:
@@ -46,14 +47,14 @@ class SegmentedFolder:
         self._own: set[str] = set()
         self._table_begun = False
         if root.exists() and not root.is_dir():
-            raise BadInput("no_folder", "is a file; give another --output.", str(root))
+            raise UserError("no_folder", "is a file; give another --output.", str(root))
         table = root / TABLE_FILE
         if not table.exists():
             return
         with table.open(newline="", encoding="utf-8", errors="replace") as file:
             reader = csv.DictReader(file, delimiter="\t")
             if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise BadInput(
+                raise UserError(
                     "foreign_file",
                     f"has the columns {', '.join(reader.fieldnames or ())[:60]}, expected "
                     f"{', '.join(COLUMNS)}: something else wrote it. Give another --output.",
@@ -75,18 +76,18 @@ class SegmentedFolder:
           source: the file that it was read from.
 
         Raises:
-          BadInput: one of them is the source, or is there and not ours.
+          UserError: one of them is the source, or is there and not ours.
         """
         for file in self._files(name):
             path = self.root / file
             if path.resolve() == Path(source).resolve():
-                raise BadInput(
+                raise UserError(
                     "over_itself",
                     f"{path} would be written over it; give another --output.",
                     source,
                 )
             if path.exists() and file not in self._own:
-                raise BadInput(
+                raise UserError(
                     "foreign_file",
                     f"{path} is there already and this command did not write it; move it away or "
                     "give another --output.",
@@ -116,7 +117,7 @@ class SegmentedFolder:
         for form, file in zip(self._formats, self._files(cloud.name), strict=True):
             path = self.root / file
             self.replaced += path.exists()
-            write_whole(path, FILE_FORMATS[form](cloud))
+            write_atomically(path, FILE_FORMATS[form](cloud))
 
     def finish_table(self) -> None:
         """Writes the table anew, each cloud once.
@@ -125,17 +126,17 @@ class SegmentedFolder:
           OSError: the disk is full, or the like.
         """
         head = dict(zip(COLUMNS, COLUMNS, strict=True))
-        write_whole(self.root / TABLE_FILE, _lines([head, *self._rows.values()]))
+        write_atomically(self.root / TABLE_FILE, _lines([head, *self._rows.values()]))
 
     def check_page(self) -> None:
         """Makes sure that the page may be written.
 
         Raises:
-          BadInput: a page of another program's is there.
+          UserError: a page of another program's is there.
         """
         page = self.root / PAGE_FILE
         if page.exists() and GENERATOR.encode() not in page.read_bytes()[:_HEAD_BYTES]:
-            raise BadInput(
+            raise UserError(
                 "foreign_file",
                 "is there already and this command did not write it; give another --output.",
                 str(page),
@@ -149,7 +150,7 @@ class SegmentedFolder:
         """
         path = self.root / PAGE_FILE
         self.replaced += path.exists()
-        write_whole(path, page.encode())
+        write_atomically(path, page.encode())
 
     def _files(self, name: str) -> list[str]:
         return [f"{file_stem(name)}.{form}" for form in self._formats]

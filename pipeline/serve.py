@@ -21,8 +21,9 @@ import requests
 import yaml
 
 from components.model_server_probe.docker import complaint, docker_complaint
+from pipeline.command_line import PROGRAM, program
 from pipeline.local_runner import OutputFolder
-from preprocessing.command_line import PROGRAM, program
+from schema.errors import UserError
 from serving.exported_model import exported_folder
 from serving.model_config import (
     MODELS_FILE,
@@ -33,7 +34,6 @@ from serving.model_config import (
     write_config,
 )
 from serving.parts_table import PARTS_FILE, read_parts
-from serving.serving_error import ServingError
 
 BINARY = "tensorflow_model_server"
 COMPOSE_FILE, GPU_FILE = "compose.yaml", "compose.gpu.yaml"
@@ -77,7 +77,7 @@ def serve(out: Path, gpu: bool, grpc_port: int, rest_port: int, wait: float) -> 
     With Docker it goes on by itself; `tensorflow_model_server` runs until it is interrupted.
 
     Raises:
-      ServingError: nothing can be served, or what for is missing.
+      UserError: nothing can be served, or what for is missing.
     """
     folder = OutputFolder(out)
     start = Start(folder, pushed_models(folder), gpu, grpc_port, rest_port, wait)
@@ -91,22 +91,22 @@ def pushed_models(folder: OutputFolder) -> dict[str, Path]:
     """The newest version's folder of each model that was pushed, by name.
 
     Raises:
-      ServingError: there is none.
+      UserError: there is none.
     """
     found = _pushed_below(folder.models)
     if not found:
         for level, inner in enumerate((folder.root, folder.root.parent)):
             if inner.name == folder.models.name and _pushed_below(inner):
                 what = ("the folder of the pushed models", "a pushed model's folder")[level]
-                raise ServingError(
+                raise UserError(
+                    "unavailable",
                     f"{folder.root}: it is {what} itself; give the folder of the run, "
                     f"{inner.parent}, with OUT=... (option --out).",
-                    lasting=True,
                 )
-        raise ServingError(
+        raise UserError(
+            "unavailable",
             f"{folder.models}: no model was pushed there yet; a run pushes one when it is blessed "
             "(`make run`), or give another folder with OUT=... (option --out).",
-            lasting=True,
         )
     return found
 
@@ -117,7 +117,7 @@ def _pushed_below(models: Path) -> dict[str, Path]:
     for path in sorted(models.glob("*")):
         try:
             version = exported_folder(path)
-        except ServingError:
+        except UserError:
             continue
         if version.parent == path and version.name.isdecimal():
             found[path.name] = version
@@ -132,7 +132,7 @@ def write_served_config(start: Start, root: str) -> Path:
       root: where the server finds the models' folders.
 
     Raises:
-      ServingError: the folder cannot be written, or the model config there cannot be read, or wants
+      UserError: the folder cannot be written, or the model config there cannot be read, or wants
         what is not there.
     """
     folder = start.folder.serving_config
@@ -142,8 +142,8 @@ def write_served_config(start: Start, root: str) -> Path:
             if shipped.name != MODELS_FILE and not (folder / shipped.name).exists():
                 shutil.copyfile(shipped, folder / shipped.name)
     except OSError as error:
-        raise ServingError(
-            f"{folder}: it cannot be written ({error.strerror}); make it writable.", lasting=True
+        raise UserError(
+            "unavailable", f"{folder}: it cannot be written ({error.strerror}); make it writable."
         ) from None
     file = folder / MODELS_FILE
     config = read_config(file)
@@ -152,18 +152,18 @@ def write_served_config(start: Start, root: str) -> Path:
         model.base_path = f"{root}/{name}"
         for version in model.model_version_policy.specific.versions:
             if not (start.folder.serving(name) / str(version)).is_dir():
-                raise ServingError(
+                raise UserError(
+                    "unavailable",
                     f"{file}: it wants version {version} of {name}, which is not in "
                     f"{start.folder.serving(name)}; a server would wait for it for ever. Say "
                     f"which to serve with `{PROGRAM} labels {start.folder.serving(name)}`.",
-                    lasting=True,
                 )
     gone = [m.name for m in config.model_config_list.config if m.name not in start.models]
     if gone:
-        raise ServingError(
+        raise UserError(
+            "unavailable",
             f"{file}: it names the model {gone[0]}, of which nothing is pushed in "
             f"{start.folder.models}; remove it from the file, or the file.",
-            lasting=True,
         )
     write_config(config, file)
     return folder
@@ -198,24 +198,24 @@ def _serve_by_docker(start: Start) -> None:
     """Starts the compose file's service, which then goes on by itself."""
     why = docker_complaint()
     if why == "docker is not installed":
-        raise ServingError(
+        raise UserError(
+            "unavailable",
             f"neither {BINARY} nor docker is on PATH; install Docker with its compose plugin, or "
             "TensorFlow Serving itself. Without a server, "
             f"`{program()} segment CLOUD --model {start.folder.models}/<name>` loads the model.",
-            lasting=True,
         )
     if why:
-        raise ServingError(
+        raise UserError(
+            "unavailable",
             f"docker is installed, and its daemon does not answer ({why.rstrip('.')}); start it "
             "(`systemctl start docker`), or let this user reach it (group docker).",
-            lasting=True,
         )
     why = complaint("docker", "compose", "version")
     if why:
-        raise ServingError(
+        raise UserError(
+            "unavailable",
             f"docker has no compose plugin ({why.rstrip('.')}); install it "
             "(docker-compose-plugin, version 2 or newer).",
-            lasting=True,
         )
     compose = compose_command(start.gpu)
     environment = {**os.environ, **compose_environment(start)}
@@ -227,8 +227,8 @@ def _serve_by_docker(start: Start) -> None:
     click.echo("Starting TensorFlow Serving with Docker ...", err=True)
     done = subprocess.run([*compose, "up", "--detach"], env=environment, check=False)
     if done.returncode:
-        raise ServingError(
-            f"`docker compose up` ended with {done.returncode}; its words are above.", lasting=True
+        raise UserError(
+            "unavailable", f"`docker compose up` ended with {done.returncode}; its words are above."
         )
 
     def alive() -> bool:
@@ -236,7 +236,7 @@ def _serve_by_docker(start: Start) -> None:
 
     try:
         _wait(start, alive, "its last words are above")
-    except ServingError:
+    except UserError:
         tail = ["logs", "--no-log-prefix", "--tail", str(_LOG_LINES), SERVICE]
         click.echo(_output([*compose, *tail], environment), err=True)
         raise
@@ -279,29 +279,29 @@ def _output(command: Sequence[str], environment: dict[str, str]) -> str:
 
 
 def _check_ports(start: Start) -> None:
-    """Raises a ServingError where somebody else has a port."""
+    """Raises a UserError where somebody else has a port."""
     for port, option in ((start.grpc_port, "--grpc-port"), (start.rest_port, "--rest-port")):
         with socket.socket() as tried:
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 tried.bind((_HOST, port))
             except OSError as error:
-                raise ServingError(
+                raise UserError(
+                    "unavailable",
                     f"port {port} cannot be had on this machine ({error.strerror}); stop what "
                     f"uses it, or give another with `{PROGRAM} serve {option}`.",
-                    lasting=True,
                 ) from None
 
 
 def _check_readable(start: Start) -> None:
-    """Raises a ServingError where the container's ordinary user cannot read what root wrote."""
+    """Raises a UserError where the container's ordinary user cannot read what root wrote."""
     for version in start.models.values():
         file = version / "saved_model.pb"
         if os.getuid() == 0 and not file.stat().st_mode & 0o004:
-            raise ServingError(
+            raise UserError(
+                "unavailable",
                 f"{file}: root alone can read it, and the server runs as an ordinary user; let "
                 f"others read it (chmod -R a+rX {start.folder.models}).",
-                lasting=True,
             )
 
 
@@ -309,7 +309,7 @@ def _wait(start: Start, alive: Callable[[], bool], words: str) -> None:
     """Returns when every model has an available version.
 
     Raises:
-      ServingError: the server ended, or did not come so far in time.
+      UserError: the server ended, or did not come so far in time.
     """
     session = requests.Session()
     # This machine is never behind a proxy.
@@ -319,12 +319,12 @@ def _wait(start: Start, alive: Callable[[], bool], words: str) -> None:
     waiting = list(start.models)
     while waiting:
         if not alive():
-            raise ServingError(f"the server ended before it served; {words}.", lasting=True)
+            raise UserError("unavailable", f"the server ended before it served; {words}.")
         if time.monotonic() > deadline:
-            raise ServingError(
+            raise UserError(
+                "unavailable",
                 f"{waiting[0]} is not available after {start.wait:g} s ({said}); {words}. Allow "
                 f"more time with `{PROGRAM} serve --wait`.",
-                lasting=True,
             )
         try:
             response = session.get(start.status_url(waiting[0]), timeout=5)

@@ -10,10 +10,9 @@ import click
 
 from components.settings import ShiftLimits
 from pipeline.logs import logs_to_file
-from preprocessing.examples import from_example
-from preprocessing.findings import BadInput, counted
-from preprocessing.manifest import MANIFEST
-from preprocessing.tfrecord import SUFFIX, read_records
+from preprocessing.conversion.manifest import Manifest
+from preprocessing.conversion.records import SUFFIX, from_example, read_records
+from schema.errors import UserError, counted
 
 # What a GZIP file begins with.
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -33,21 +32,21 @@ def compare_log(log: str, data: str, limits: ShiftLimits) -> tuple[list[str], bo
       What was found, in lines for a person, and whether nothing is beyond its limit.
 
     Raises:
-      BadInput: there is no such file or data set, or a file is no log, or damaged.
+      UserError: there is no such file or data set, or a file is no log, or damaged.
     """
     files = sorted(glob.glob(os.path.expanduser(log)))
     if not files:
-        raise BadInput(
+        raise UserError(
             "no_log",
             f"{log}: there is no such file; `segment --log-requests FILE{SUFFIX}` writes one.",
         )
     folder = Path(data).expanduser()
-    train = folder / "train"
-    if not (folder / MANIFEST).is_file() or not any(train.glob(f"*{SUFFIX}")):
-        raise BadInput(
+    train = folder / Manifest.load(folder).version / "train"
+    if not any(train.glob(f"*{SUFFIX}")):
+        raise UserError(
             "no_data",
-            f"{data}: it is no converted data set with a training split ({MANIFEST} and "
-            f"train/*{SUFFIX}); give OUT/data of a run, or convert the training data.",
+            f"{data}: there are no training clouds ({train}/*{SUFFIX}); give OUT/data of a run, or "
+            "convert the training data.",
         )
     for file in files:
         _check_log(file)
@@ -71,25 +70,25 @@ def compare_log(log: str, data: str, limits: ShiftLimits) -> tuple[list[str], bo
 
 
 def _check_log(file: str) -> None:
-    """Raises a BadInput where a file is no whole log of requests."""
+    """Raises a UserError where a file is no whole log of requests."""
     no_log = f"{file}: it is no log that `segment --log-requests` wrote"
     try:
         with open(file, "rb") as opened:
             if opened.read(len(_GZIP_MAGIC)) != _GZIP_MAGIC:
-                raise BadInput("no_log", "found no GZIP file")
+                raise UserError("no_log", "found no GZIP file")
             opened.seek(0)
             for number, record in enumerate(read_records(opened, "")):
                 if not number:
                     from_example(record)
     except OSError as error:
-        raise BadInput(
+        raise UserError(
             "no_log",
             f"{file}: it cannot be read ({(error.strerror or str(error)).lower()}); give a file "
             "that `segment --log-requests` wrote.",
         ) from None
-    except BadInput as error:
-        what = error.sentence.removesuffix(_CONVERT_AGAIN)
-        raise BadInput(
+    except UserError as error:
+        what = error.message.removesuffix(_CONVERT_AGAIN)
+        raise UserError(
             "no_log",
             f"{no_log}, or not all of one ({what}); give such a log, or fetch it again.",
         ) from None

@@ -8,7 +8,8 @@ from pathlib import Path
 from pipeline import kubeflow_checks, vertex_checks
 from pipeline.cluster_checks import categories_of, read_manifest, used_platforms
 from pipeline.cluster_settings import PLATFORMS
-from pipeline.config import ConfigError, PipelineConfig
+from pipeline.config import PipelineConfig
+from schema.errors import UserError
 
 _CHECKS = {"vertex": vertex_checks, "kubeflow": kubeflow_checks}
 
@@ -25,14 +26,15 @@ def check_specs(config: PipelineConfig, manifest_file: str, platforms: Sequence[
       The platforms to compile for.
 
     Raises:
-      ConfigError: what is missing or cannot work.
-      BadInput: the manifest is none.
+      UserError: what is missing or cannot work.
+      UserError: the manifest is none.
     """
     chosen = list(platforms) or used_platforms(config)
     if not chosen:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"the config says of no cluster where its root is ({', '.join(PLATFORMS)}); "
-            "`pointnet-parts config cluster_example` shows what such a config looks like"
+            "`pointnet-parts config cluster_example` shows what such a config looks like",
         )
     categories_of(config.data, read_manifest(manifest_file))
     for name in chosen:
@@ -55,8 +57,8 @@ def compile_specs(
       Each file written.
 
     Raises:
-      ConfigError: what is missing or cannot work.
-      BadInput: the manifest is none.
+      UserError: what is missing or cannot work.
+      UserError: the manifest is none.
     """
     chosen = check_specs(config, manifest_file, platforms)
     from pipeline import kubeflow_runner, vertex_runner
@@ -72,7 +74,8 @@ def compile_specs(
             folder.mkdir(parents=True, exist_ok=True)
             runner.compile_pipeline(config, places, file)
         except OSError as error:
-            raise ConfigError(
-                f"{file} cannot be written ({error.strerror or error}); give another --output"
+            raise UserError(
+                "bad_config",
+                f"{file} cannot be written ({error.strerror or error}); give another --output",
             ) from None
         yield file

@@ -15,7 +15,7 @@ from tfx.components.trainer.executor import GenericExecutor
 from tfx.orchestration import metadata
 from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
 
-from pipeline.config_error import ConfigError
+from schema.errors import UserError
 
 _RUN_AGAIN = "give the folder (OUT) of a run that came as far as the Trainer"
 
@@ -31,19 +31,23 @@ def train_alone(run: Path, output: Path) -> Path:
       The exported model's folder.
 
     Raises:
-      ConfigError: there is no such run, or the output holds a model already.
-      TrainingError: see `model.trainer.run_fn`.
+      UserError: there is no such run, or the output holds a model already.
+      UserError: see `model.trainer.run_fn`.
     """
     file = run / "pipeline" / "metadata.sqlite"
     if not file.is_file():
-        raise ConfigError(f"{run} holds no run: there is no {file}; {_RUN_AGAIN}")
+        raise UserError("bad_config", f"{run} holds no run: there is no {file}; {_RUN_AGAIN}")
     exported = output / "model" / "Format-Serving"
     if exported.exists():
-        raise ConfigError(f"{output} holds a trained model already; give another output")
+        raise UserError(
+            "bad_config", f"{output} holds a trained model already; give another output"
+        )
     inputs, parameters = _last_training(file)
     for artifact in (found for artifacts in inputs.values() for found in artifacts):
         if not os.path.exists(artifact.uri):
-            raise ConfigError(f"{artifact.uri} of that run is not there any more; run it again")
+            raise UserError(
+                "bad_config", f"{artifact.uri} of that run is not there any more; run it again"
+            )
     model, model_run = standard_artifacts.Model(), standard_artifacts.ModelRun()
     model.uri, model_run.uri = str(output / "model"), str(output / "model_run")
     outputs: dict[str, list[Any]] = {
@@ -66,7 +70,9 @@ def _last_training(file: Path) -> tuple[dict[str, list[Any]], dict[str, Any]]:
             for execution in store.get_executions_by_context(context.id)
         ]
         if not executions:
-            raise ConfigError(f"no run in {file} came as far as the Trainer; {_RUN_AGAIN}")
+            raise UserError(
+                "bad_config", f"no run in {file} came as far as the Trainer; {_RUN_AGAIN}"
+            )
         newest = max(executions, key=lambda execution: execution.id)
         types = {kind.id: kind for kind in store.get_artifact_types()}
         inputs: dict[str, list[Any]] = {}

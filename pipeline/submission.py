@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import ConfigError, PipelineConfig
+from pipeline.config import PipelineConfig
 from pipeline.runtime_parameters import DATA_ROOT, TRAIN_ARGS
-from pipeline.submission_error import SubmissionError
-from preprocessing.cloud_storage import (
+from pipeline.google_storage import (
     LOG_IN,
     LONGEST_WAIT_SECONDS,
     bucket_of,
     first_line,
     why_not_reached,
 )
+from schema.errors import UserError
 
 # How long a cancelled run may be waited for; see `_ended`.
 _LONGEST_UNSEEN_SECONDS = 600
@@ -57,12 +57,14 @@ def run_parameters(data: str, steps: int | None) -> dict[str, str]:
       steps: training steps, rounded up to whole epochs; None for the config's epochs.
 
     Raises:
-      ConfigError: the data is in no bucket.
+      UserError: the data is in no bucket.
     """
     values = {}
     if data:
         if not data.startswith("gs://"):
-            raise ConfigError(f"the data is {data!r}; a cluster reads from a bucket: give gs://...")
+            raise UserError(
+                "bad_config", f"the data is {data!r}; a cluster reads from a bucket: give gs://..."
+            )
         values[DATA_ROOT] = data.rstrip("/")
     if steps is not None:
         values[TRAIN_ARGS] = json.dumps({"splits": ["train"], "num_steps": steps})
@@ -73,7 +75,7 @@ def check_credentials(config: PipelineConfig, platform: str) -> None:
     """Says that there are none to submit with, before anything is compiled.
 
     Raises:
-      SubmissionError: there are none, and how to get them.
+      UserError: there are none, and how to get them.
     """
     import google.auth
 
@@ -86,7 +88,7 @@ def submit_to_vertex(run: Submission, say: Callable[[str], None]) -> None:
     """Runs a compiled pipeline, vertex.json, on Vertex AI; `say` takes lines for a person.
 
     Raises:
-      SubmissionError: Vertex AI refused, or the run failed.
+      UserError: Vertex AI refused, or the run failed.
     """
     from google.cloud import aiplatform
 
@@ -165,10 +167,11 @@ def _check_bucket(config: PipelineConfig) -> None:
     except Forbidden:  # To look needs a permission of its own, which writing does not.
         return
     if not there:
-        raise SubmissionError(
+        raise UserError(
+            "not_submitted",
             f"there is no bucket {name}, which vertex.root ({vertex.root}) names; correct it, or "
             f"make the bucket: gcloud storage buckets create gs://{name} --project "
-            f"{vertex.project} --location {vertex.region}"
+            f"{vertex.project} --location {vertex.region}",
         )
 
 
@@ -182,10 +185,11 @@ def _check_no_vertex_schedule(config: PipelineConfig) -> None:
     for one in listed:
         found = one.gca_resource
         if found.state.name != "COMPLETED":
-            raise SubmissionError(
+            raise UserError(
+                "not_submitted",
                 f"a schedule {name} ({found.cron}) is there already, {found.name}; delete it first "
                 "(in the console, or PipelineJobSchedule.get(...).delete() of "
-                "google.cloud.aiplatform), or give the config another name"
+                "google.cloud.aiplatform), or give the config another name",
             )
 
 
@@ -199,22 +203,24 @@ def _vertex_errors(who: str) -> Iterator[None]:
     try:
         yield
     except (TransportError, NoConnection) as error:
-        raise SubmissionError(
-            f"{who}: Google cannot be reached ({why_not_reached(error)}); see to the way there"
+        raise UserError(
+            "not_submitted",
+            f"{who}: Google cannot be reached ({why_not_reached(error)}); see to the way there",
         ) from None
     except GoogleAuthError as error:
-        raise SubmissionError(
-            f"{who}: no credentials to call it with ({first_line(error)}); {LOG_IN}"
+        raise UserError(
+            "not_submitted",
+            f"{who}: no credentials to call it with ({first_line(error)}); {LOG_IN}",
         ) from None
     except (GoogleAPIError, RuntimeError, ValueError, OSError) as error:
-        raise SubmissionError(f"{who}: {first_line(error)}") from None
+        raise UserError("not_submitted", f"{who}: {first_line(error)}") from None
 
 
 def submit_to_kubeflow(run: Submission, say: Callable[[str], None]) -> None:
     """Runs a compiled pipeline, kubeflow.yaml, on Kubeflow; `say` takes lines for a person.
 
     Raises:
-      SubmissionError: Kubeflow refused or is not there, or the run failed.
+      UserError: Kubeflow refused or is not there, or the run failed.
     """
     import kfp
 
@@ -275,10 +281,11 @@ def _check_no_kubeflow_schedule(client: Any, experiment: str, name: str) -> None
         answer = client.list_recurring_runs(page, page_size=100, experiment_id=experiment)
         for found in answer.recurring_runs or ():
             if found.display_name == name:
-                raise SubmissionError(
+                raise UserError(
+                    "not_submitted",
                     f"a recurring run {name} is there already, {found.recurring_run_id}; delete it "
                     f"first (kfp recurring-run delete {found.recurring_run_id}), or give the "
-                    "config another name"
+                    "config another name",
                 )
         page = answer.next_page_token or ""
         if not page:
@@ -297,16 +304,18 @@ def _kubeflow_errors(host: str | None) -> Iterator[None]:
         yield
     except HTTPError as error:
         first = "see whether kubeflow.host is right" if host else "give kubeflow.host"
-        raise SubmissionError(
+        raise UserError(
+            "not_submitted",
             f"{who} cannot be reached ({_innermost(error)}); {first}, or forward the port: kubectl "
-            "port-forward -n kubeflow svc/ml-pipeline 8888:8888"
+            "port-forward -n kubeflow svc/ml-pipeline 8888:8888",
         ) from None
     except KeyError as error:
-        raise SubmissionError(
-            f"{who}: ~/.config/kfp/context.json lacks {error}, which kfp's client wants, even empty"
+        raise UserError(
+            "not_submitted",
+            f"{who}: ~/.config/kfp/context.json lacks {error}, which kfp's client wants, even empty",
         ) from None
     except (OpenApiException, RuntimeError, ValueError, OSError) as error:
-        raise SubmissionError(f"{who}: {first_line(error)}") from None
+        raise UserError("not_submitted", f"{who}: {first_line(error)}") from None
 
 
 def _innermost(error: Exception) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from pipeline.config import ConfigError, PipelineConfig
-from preprocessing.cloud_storage import bucket_of, is_known_missing
+from pipeline.config import PipelineConfig
+from pipeline.google_storage import bucket_of, is_known_missing
+from schema.errors import UserError
 
 # What the example has where a person's own names belong.
 _MADE_UP = re.compile(r"(?<![\w-])example-(project|bucket|repository)(?![\w-])")
@@ -27,17 +28,19 @@ def check_submission(config: PipelineConfig, platform: str, schedule: str, wait:
       wait: see `submission.Submission`.
 
     Raises:
-      ConfigError: a made-up name, a schedule that is none, or one to be waited for.
+      UserError: a made-up name, a schedule that is none, or one to be waited for.
     """
     for key, value in getattr(config, platform):
         if isinstance(value, str) and _MADE_UP.search(value):
-            raise ConfigError(
-                f"{platform}.{key} is {value}, a made-up name of the example; put your own in"
+            raise UserError(
+                "bad_config",
+                f"{platform}.{key} is {value}, a made-up name of the example; put your own in",
             )
     if schedule and wait:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             "--wait waits for a run that starts now, and --schedule starts none now; leave one of "
-            "them out"
+            "them out",
         )
     if schedule:
         _check_cron(platform, schedule)
@@ -52,7 +55,7 @@ def check_buckets(places: Mapping[str, str | None]) -> None:
       places: addresses, gs://bucket/name, by what gives them, such as "kubeflow.root"; None: none.
 
     Raises:
-      ConfigError: a bucket that is not there.
+      UserError: a bucket that is not there.
     """
     asked: dict[str, bool] = {}
     for key, address in places.items():
@@ -62,9 +65,10 @@ def check_buckets(places: Mapping[str, str | None]) -> None:
         if name not in asked:
             asked[name] = is_known_missing(address)
         if asked[name]:
-            raise ConfigError(
+            raise UserError(
+                "bad_config",
                 f"there is no bucket {name}, which {key} ({address}) names; correct it, or make "
-                f"the bucket: gcloud storage buckets create gs://{name}"
+                f"the bucket: gcloud storage buckets create gs://{name}",
             )
 
 
@@ -76,7 +80,8 @@ def _check_cron(platform: str, schedule: str) -> None:
     if len(fields) == wanted and all(_CRON_FIELD.fullmatch(field) for field in fields):
         return
     hint = " (seconds come first)" if platform == "kubeflow" else ""
-    raise ConfigError(
+    raise UserError(
+        "bad_config",
         f"the schedule is {schedule!r}; {platform} takes a cron expression of {wanted} fields"
-        f"{hint}, such as {_CRON_EXAMPLES[platform]!r}, Mondays at 3 UTC"
+        f"{hint}, such as {_CRON_EXAMPLES[platform]!r}, Mondays at 3 UTC",
     )

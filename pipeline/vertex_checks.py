@@ -11,8 +11,9 @@ from pipeline.cluster_checks import (
     trainer_resources,
 )
 from pipeline.cluster_settings import CustomJobSettings, VertexSettings
-from pipeline.config import ConfigError, PipelineConfig
+from pipeline.config import PipelineConfig
 from pipeline.vertex_machines import check_count, check_machine
+from schema.errors import UserError
 
 SECTION = "vertex"
 _NEEDED = {
@@ -26,19 +27,21 @@ def check(config: PipelineConfig) -> None:
     """Looks whether a config can be compiled for Vertex AI.
 
     Raises:
-      ConfigError: what is missing or cannot work, in a sentence.
+      UserError: what is missing or cannot work, in a sentence.
     """
     check_cluster(with_dataflow_of_vertex(config), SECTION, _NEEDED, check_accelerator)
     vertex = config.vertex
     if vertex.tensorboard and not vertex.service_account:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             "vertex.tensorboard is set and vertex.service_account is not: Vertex AI asks for both; "
-            "give an account that may write to the TensorBoard"
+            "give an account that may write to the TensorBoard",
         )
     if vertex.endpoint.least_replicas > vertex.endpoint.most_replicas:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"vertex.endpoint.least_replicas is {vertex.endpoint.least_replicas}, above "
-            f"most_replicas, {vertex.endpoint.most_replicas}"
+            f"most_replicas, {vertex.endpoint.most_replicas}",
         )
     for key, used in (("training", vertex.custom_job), ("endpoint", vertex.endpoint.name)):
         machine = getattr(vertex, key)
@@ -51,10 +54,11 @@ def check(config: PipelineConfig) -> None:
         )
     _check_steps(vertex)
     if vertex.endpoint.name and vertex.endpoint.accelerator and "-cpu." in vertex.endpoint.image:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"vertex.endpoint.accelerator is {vertex.endpoint.accelerator}, and vertex.endpoint."
             f"image ({vertex.endpoint.image}) is one for CPUs: give the tf2-gpu container, or no "
-            "accelerator"
+            "accelerator",
         )
     if vertex.custom_job:
         training = vertex.training
@@ -66,12 +70,14 @@ def check(config: PipelineConfig) -> None:
 
 
 def check_accelerator(key: str, kind: str) -> None:
-    """Raises a ConfigError where Vertex AI has no GPU of that name."""
+    """Raises a UserError where Vertex AI has no GPU of that name."""
     from google.cloud.aiplatform_v1 import AcceleratorType
 
     known = [name for name in AcceleratorType.__members__ if name.startswith("NVIDIA_")]
     if kind not in known:
-        raise ConfigError(f"{key}: found {kind!r}; Vertex AI's GPUs are {', '.join(known)}")
+        raise UserError(
+            "bad_config", f"{key}: found {kind!r}; Vertex AI's GPUs are {', '.join(known)}"
+        )
 
 
 def _check_steps(vertex: VertexSettings) -> None:
@@ -82,19 +88,21 @@ def _check_steps(vertex: VertexSettings) -> None:
             check_count(f"{key}.accelerators", resources.accelerator, resources.accelerators)
     if vertex.custom_job:
         if trainer_resources(vertex).accelerator:
-            raise ConfigError(
+            raise UserError(
+                "bad_config",
                 "vertex.custom_job is true, and the Trainer's own step has an accelerator too "
                 "(resources or resources_of.Trainer), which would only wait for the job: leave it "
-                "out, or set custom_job to false"
+                "out, or set custom_job to false",
             )
         return
     unused = [key for key, value in vertex.training if value != getattr(CustomJobSettings(), key)]
     keys = [f"training.{key}" for key in unused] + ["tensorboard"] * bool(vertex.tensorboard)
     if keys:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"vertex.custom_job is false, and {', '.join(keys)} would do nothing without one: the "
             "Trainer's step has what vertex.resources_of.Trainer says; leave them out, or set "
-            "custom_job to true"
+            "custom_job to true",
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from pipeline.config_error import ConfigError
+from schema.errors import UserError
 
 # GPUs that are in the machine whether one asks for them or not, by how the machine's name begins.
 _BUILT_IN = {
@@ -43,7 +43,7 @@ def check_count(key: str, kind: str, count: int) -> None:
       count: how many of them.
 
     Raises:
-      ConfigError: no machine has, or the image's TensorFlow cannot use the GPU.
+      UserError: no machine has, or the image's TensorFlow cannot use the GPU.
     """
     most = _FOR_N1[kind][0] if kind in _FOR_N1 else max(_COUNTS)
     counts = [known for known in _COUNTS if known <= most]
@@ -62,15 +62,16 @@ def check_machine(section: str, machine: str, kind: str | None, count: int) -> N
       count: how many of them.
 
     Raises:
-      ConfigError: it has others, or another number, and which; or the image's TensorFlow cannot use
+      UserError: it has others, or another number, and which; or the image's TensorFlow cannot use
         the GPU.
     """
     family, cores = machine.rpartition("-")[0], int(re.findall(r"\d+", machine)[-1])
     built_in = _BUILT_IN.get(family)
     if built_in and kind != built_in:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"{section}.machine is {machine}, which has {built_in}, and {section}.accelerator is "
-            f"{kind or 'null'}: give the machine's own, or another machine"
+            f"{kind or 'null'}: give the machine's own, or another machine",
         )
     if kind is None:
         return
@@ -83,9 +84,10 @@ def check_machine(section: str, machine: str, kind: str | None, count: int) -> N
         counts = [known for known in _COUNTS if least <= known <= most]
     elif kind in _FOR_N1 or kind in _BUILT_IN.values():
         fitting = [name for name, own in _BUILT_IN.items() if own == kind] or ["n1-standard"]
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"{section}.machine is {machine}, which has no {kind} ({section}.accelerator); those "
-            f"with it are called {' or '.join(f'{name}-...' for name in fitting)}"
+            f"with it are called {' or '.join(f'{name}-...' for name in fitting)}",
         )
     else:
         return
@@ -94,15 +96,17 @@ def check_machine(section: str, machine: str, kind: str | None, count: int) -> N
 
 def _check_known(key: str, kind: str) -> None:
     if kind in _TOO_NEW:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"{key}: found {kind}, which is newer than the image's TensorFlow knows: take one of "
-            "the generations Volta to Hopper, such as NVIDIA_L4 or NVIDIA_H100_80GB"
+            "the generations Volta to Hopper, such as NVIDIA_L4 or NVIDIA_H100_80GB",
         )
 
 
 def _check_count(key: str, kind: str, count: int, counts: list[int], who: str) -> None:
     if count not in counts:
-        raise ConfigError(
+        raise UserError(
+            "bad_config",
             f"{key}: found {count}; {who} {', '.join(map(str, counts))} of {kind}: give "
-            f"{'that' if len(counts) == 1 else 'one of these'}, or more machines for more of them"
+            f"{'that' if len(counts) == 1 else 'one of these'}, or more machines for more of them",
         )

@@ -28,11 +28,11 @@ from pipeline.cluster_checks import read_manifest
 from pipeline.cluster_settings import VertexSettings
 from pipeline.cluster_step import COMMAND
 from pipeline.compilation import build, cluster_places, complete_resources, defaults
-from pipeline.config import ConfigError, PipelineConfig, load_config
+from pipeline.config import PipelineConfig, load_config
 from pipeline.graph import Places
 from pipeline.platforms import Platform
 from pipeline.vertex_checks import SECTION, check, with_dataflow_of_vertex
-from preprocessing.findings import BadInput
+from schema.errors import UserError
 
 SPEC_FILE = "vertex.json"
 _google = tfx.extensions.google_cloud_ai_platform
@@ -126,7 +126,7 @@ def compile_pipeline(config: PipelineConfig, places: Places, file: Path) -> None
       file: what to write; ends in .json.
 
     Raises:
-      ConfigError: resources for a step that is not there.
+      UserError: resources for a step that is not there.
     """
     config = with_dataflow_of_vertex(config)
     pipeline = build(config, places, platform(config), SECTION)
@@ -151,16 +151,17 @@ def main() -> None:
     try:
         name = os.environ.get("POINTNET_CONFIG")
         if not name:
-            raise ConfigError(
+            raise UserError(
+                "bad_config",
                 "the environment variable POINTNET_CONFIG is not set, and TFX's command takes no "
-                "other word of a config: export POINTNET_CONFIG=mine.yaml"
+                "other word of a config: export POINTNET_CONFIG=mine.yaml",
             )
         config = load_config(name)
         check(config)
         manifest = read_manifest(os.environ.get("POINTNET_MANIFEST", ""))
         places = cluster_places(config, config.vertex, manifest)
         compile_pipeline(config, places, Path("out", "specs", SPEC_FILE).absolute())
-    except (ConfigError, BadInput) as error:
+    except UserError as error:
         sys.exit(f"Cannot compile: {error}")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from components.pusher.versions import NoVersionError, version_to_withdraw, withdraw
 from pipeline.labels import labels_command, served_by
+from schema.errors import UserError
 from serving.model_config import (
     LABELS,
     commands_to,
@@ -16,7 +17,6 @@ from serving.model_config import (
     versions_text,
     written_command,
 )
-from serving.serving_error import ServingError
 
 
 def withdraw_version(base: str, version: int | None, output: str) -> str:
@@ -31,17 +31,17 @@ def withdraw_version(base: str, version: int | None, output: str) -> str:
       What was done, in a line for a person.
 
     Raises:
-      ServingError: there is no such version, or no other one, or the config wants it.
+      UserError: there is no such version, or no other one, or the config wants it.
     """
     command = labels_command(base, output)
     try:
         taken, left = version_to_withdraw(base, version)
         name, file = served_by(base, output)
         if output and not file.is_file():
-            raise ServingError(
+            raise UserError(
+                "unavailable",
                 f"{output}: there is no such model config; give the one that the server looks at, "
                 "or leave --output out.",
-                lasting=True,
             )
         serving = f"{left[-1]} serves"
         if file.exists():
@@ -52,14 +52,14 @@ def withdraw_version(base: str, version: int | None, output: str) -> str:
                 serving = _still_served(pinned, left, file, command)
         withdraw(base, taken)
     except NoVersionError as error:
-        raise ServingError(str(error), lasting=True) from None
+        raise UserError("unavailable", str(error)) from None
     return f"version {taken} is taken back; {serving}"
 
 
 def _check_unnamed(
     model: Any, taken: int, left: Sequence[int], file: Path, command: Sequence[str]
 ) -> None:
-    """Raises a ServingError where the config names the version, and says how to change that."""
+    """Raises a UserError where the config names the version, and says how to change that."""
     served = dict(model.version_labels)
     loaded = set(model.model_version_policy.specific.versions)
     by = [f"its label {label}" for label, named in sorted(served.items()) if named == taken]
@@ -76,11 +76,11 @@ def _check_unnamed(
     first = commands[0]
     if missing:
         first += f", when {versions_text(missing)} AVAILABLE {commands[1]}"
-    raise ServingError(
+    raise UserError(
+        "unavailable",
         f"{file}: it names version {taken}, by {' and '.join(by) or 'its list of versions'}, and "
         f"a server would have nothing for that; run first {first}, and take {taken} back when the "
         "server has followed, within 30 seconds.",
-        lasting=True,
     )
 
 

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal, a line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _LINE_SECONDS = 10.0
 
 @contextmanager
 def progress(what: str, total: int, done: Callable[[], int], unit: str) -> Iterator[None]:
-    """Shows how far the work in the `with` block is.
+    """Shows the progress of the work in the `with` block.
 
     Args:
-      what: what is being done, e.g. "Converting".
-      total: how many there are to do.
-      done: how many are done; asked from time to time, on another thread.
-      unit: of what, e.g. "shapes".
+      what: the work, e.g. "Converting".
+      total: number of units to do.
+      done: returns the number of units done; called regularly, from another thread.
+      unit: e.g. "shapes".
     """
     stop = threading.Event()
     show = _bar if sys.stderr.isatty() else _lines

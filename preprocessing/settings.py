@@ -1,24 +1,30 @@
-"""What can be set of the data, of Transform and of the augmentation."""
+"""Settings of the data, of Transform and of the augmentation."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import model_validator
 
+from schema.settings import Settings
 
-class Settings(BaseModel):
-    """A section of the config: unknown keys are errors, values never change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+Share = Annotated[float, Gt(0), Lt(1)]
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
 
 
 class SplitFractions(Settings):
     """Shares of the labelled shapes; they add up to 1."""
 
-    train: float = Field(0.7, gt=0, lt=1, description="Share that the model learns from.")
-    val: float = Field(0.1, gt=0, lt=1, description="Share that chooses the checkpoint.")
-    test: float = Field(0.2, gt=0, lt=1, description="Share that decides the blessing.")
+    train: Share = 0.7
+    """Share that the model is trained on."""
+
+    val: Share = 0.1
+    """Share that chooses the checkpoint."""
+
+    test: Share = 0.2
+    """Share that decides the blessing."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> SplitFractions:
@@ -31,64 +37,66 @@ class SplitFractions(Settings):
 class DataSettings(Settings):
     """Which shapes are read, and how they are split."""
 
-    layout: str = Field("auto", description="Layout of the raw files; auto looks at them.")
-    category: str = Field(
-        "Airplane", description="Name of one category of the data set, or all for every category."
-    )
-    labels: Literal["verified", "raw"] = Field(
-        "verified",
-        description="verified prefers the expert-verified labels where the archive has them; raw "
-        "takes the crowd's.",
-    )
-    unannotated: Literal["auto", "ignore", "part"] = Field(
-        "auto",
-        description="What a point of no named part is: ignore, it counts nowhere; part, it belongs "
-        "to a part named none; auto, as the parts table says: the missing part in the eight "
-        "ShapeNet categories whose metadata lacks one, ignored elsewhere.",
-    )
-    split: SplitFractions = Field(SplitFractions(), description="Shares of the splits.")
-    seed: int = Field(0, description="Changes which shape falls into which split.")
-    shard_megabytes: float = Field(
-        16.0, gt=0, description="Raw text that goes into one TFRecord file, in MB."
-    )
-    max_bad_share: float = Field(
-        0.1,
-        ge=0,
-        le=1,
-        description="Share of shapes that may be unreadable and left out; more stops conversion.",
-    )
+    category: str | None = None
+    """Name of one category of the data set, or all for every category. Not set: Airplane, or the
+    only category of a data set that has no Airplane."""
+
+    labels: Literal["verified", "raw"] = "verified"
+    """verified prefers the expert-verified labels where the archive has them; raw takes the
+    crowd's."""
+
+    unannotated: Literal["auto", "ignore", "part"] = "auto"
+    """What a point of no named part is: ignore, it counts nowhere; part, it belongs to a part named
+    none; auto, as the table of categories says: the missing part in the eight ShapeNet categories
+    whose metadata lacks one, ignored elsewhere."""
+
+    split: SplitFractions = SplitFractions()
+    """Shares of the splits."""
+
+    seed: int = 0
+    """Changes which shape is in which split."""
+
+    shard_megabytes: Positive = 16.0
+    """Size of the source files that one TFRecord file is made from, in MB."""
+
+    max_bad_share: Annotated[float, Ge(0), Le(1)] = 0.1
+    """Share of shapes that may be unreadable and left out; more stops the conversion."""
 
 
 class SpanSettings(Settings):
-    """Data that grows by deliveries, each with a number."""
+    """Data that grows by numbered deliveries."""
 
-    window: int = Field(
-        3,
-        ge=1,
-        description="How many spans a run takes that is given one: that span, and the newest "
-        "before it.",
-    )
+    window: Annotated[int, Ge(1)] = 3
+    """Number of spans that a run with a span takes: that span and the newest before it."""
 
 
 class TransformSettings(Settings):
-    """The fixed-size sample that Transform stores of each cloud."""
+    """The sample of fixed size that Transform stores of each cloud."""
 
-    points_per_cloud: int = Field(
-        2048, ge=1, le=100_000, description="Points that Transform keeps of each cloud (P)."
-    )
-    seed: int = Field(0, description="Changes which points are drawn.")
+    points_per_cloud: Annotated[int, Ge(1), Le(100_000)] = 2048
+    """Points that Transform keeps of each cloud (P)."""
+
+    seed: int = 0
+    """Changes which points are drawn."""
 
 
 class AugmentationSettings(Settings):
-    """What is done to a training cloud, afresh each epoch; all in units of the cloud's radius."""
+    """Random changes of a training cloud, new in each epoch; in units of the cloud's radius."""
 
-    scale_low: float = Field(0.8, gt=0, description="Smallest factor, drawn per axis.")
-    scale_high: float = Field(1.2, gt=0, description="Largest factor, drawn per axis.")
-    shift: float = Field(0.1, ge=0, description="Largest shift along each axis.")
-    jitter_sigma: float = Field(
-        0.001, ge=0, description="Standard deviation of each point's noise."
-    )
-    jitter_clip: float = Field(0.005, ge=0, description="Bound of each point's noise.")
+    scale_low: Positive = 0.8
+    """Smallest factor, drawn for each axis."""
+
+    scale_high: Positive = 1.2
+    """Largest factor, drawn for each axis."""
+
+    shift: NotNegative = 0.1
+    """Largest shift along each axis."""
+
+    jitter_sigma: NotNegative = 0.001
+    """Standard deviation of each point's noise."""
+
+    jitter_clip: NotNegative = 0.005
+    """Bound of each point's noise."""
 
     @model_validator(mode="after")
     def _ordered(self) -> AugmentationSettings:

@@ -1,20 +1,24 @@
-"""Categories, their parts and the colours parts are drawn in: the one table of parts.
+"""Categories, their parts and the parts' colours: the one table of parts.
 
 The order of a category's parts is the order of its labels in ShapeNet's part benchmark
 (`shapenetcore_partanno_segmentation_benchmark_v0`, labels counted from 1 there, from 0 here). The
 names are those of the `PartAnnotation` archive's metadata.json. That metadata names 42 parts where
-the benchmark has 50: in eight categories the points of no named part form a part of their own,
-given here as `rest`.
+the benchmark has 50: in eight categories the points of no named part are a part of their own, given
+here as `rest`.
 
-A data set may bring categories of its own (its metadata.json): they get the same type, and travel
-in the data set's manifest.
+A data set may have categories of its own; they have the same type and are listed in its manifest.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
-# Okabe and Ito's eight colours, told apart in the common forms of colour blindness, without black;
+from schema.errors import UserError
+from schema.record import UNANNOTATED
+
+# Okabe and Ito's colours without black, distinguishable in the common forms of colour blindness;
 # source: https://jfly.uni-koeln.de/color/
 PART_COLOURS = (
     "#0072B2",  # blue
@@ -27,17 +31,24 @@ PART_COLOURS = (
 )
 UNANNOTATED_COLOUR = "#999999"
 
+# Labels are stored and validated up to this many parts; schema.pbtxt has the same limit.
+MAX_PARTS = 256
+# The part of unannotated points, where the settings ask for one.
+NONE_PART = "none"
+
 
 @dataclass(frozen=True)
 class Category:
-    """A kind of shape and the parts it is made of.
+    """A kind of shape and its parts.
 
     Attributes:
       name: e.g. "Airplane".
-      directory: the folder its shapes stand in, ShapeNet's synset offset.
+      directory: the folder with its shapes; ShapeNet's synset offset.
       parts: names of its parts; a label is an index into them.
-      rest: the part that points of no named part belong to, or None where such points are simply
-        not annotated.
+      rest: the part of points without a named part; None where such points are unannotated.
+
+    Raises:
+      UserError: `bad_category`: no parts, more than MAX_PARTS, a part named twice, unknown `rest`.
     """
 
     name: str
@@ -46,20 +57,46 @@ class Category:
     rest: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.parts:
-            raise ValueError(f"category {self.name} has no parts; it needs at least one")
-        if len(set(self.parts)) != len(self.parts):
-            raise ValueError(f"category {self.name} names a part twice: {', '.join(self.parts)}")
-        if self.rest is not None and self.rest not in self.parts:
-            raise ValueError(
-                f"category {self.name}: the part for unannotated points, {self.rest!r}, is not one "
-                f"of its parts ({', '.join(self.parts)})"
-            )
+        count = len(self.parts)
+        repeated = sorted({part for part in self.parts if self.parts.count(part) > 1})
+        problem = ""
+        if not 1 <= count <= MAX_PARTS:
+            problem = f"has {count} parts, expected 1 to {MAX_PARTS}"
+        elif repeated:
+            problem = f"names the part {repeated[0]!r} twice, expected each part once"
+        elif self.rest is not None and self.rest not in self.parts:
+            problem = f"has no part {self.rest!r} for unannotated points"
+        if problem:
+            raise UserError("bad_category", f"category {self.name!r:.60} {problem}.")
 
     @property
     def colours(self) -> tuple[str, ...]:
         """One colour a part, as #RRGGBB; they repeat after seven."""
         return tuple(PART_COLOURS[i % len(PART_COLOURS)] for i in range(len(self.parts)))
+
+    @property
+    def rest_label(self) -> int:
+        """The label of a point without a named part."""
+        return UNANNOTATED if self.rest is None else self.parts.index(self.rest)
+
+    def label_of(self, part: str) -> int:
+        """The label of a part; that of unannotated points where the category lacks it."""
+        return self.parts.index(part) if part in self.parts else UNANNOTATED
+
+    def with_unannotated(self, mode: Literal["auto", "ignore", "part"]) -> Category:
+        """The category as the setting `data.unannotated` defines points without a named part.
+
+        Args:
+          mode: "ignore": they have no label, and `rest` is no longer a part; "part": they are
+            `rest`, or the added part "none"; "auto": as the table of categories says.
+        """
+        if mode == "ignore" and self.rest is not None:
+            parts = tuple(part for part in self.parts if part != self.rest)
+            return replace(self, parts=parts, rest=None)
+        if mode == "part" and self.rest is None:
+            parts = self.parts if NONE_PART in self.parts else (*self.parts, NONE_PART)
+            return replace(self, parts=parts, rest=NONE_PART)
+        return self
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -100,11 +137,11 @@ SHAPENET_CATEGORIES = (
 )
 
 
-def class_ranges(categories: tuple[Category, ...]) -> tuple[tuple[int, int], ...]:
+def class_ranges(categories: Sequence[Category]) -> tuple[tuple[int, int], ...]:
     """The model's classes of each category: [start, end) into its K logits.
 
-    The classes of all categories stand one behind the other, so that a label (an index into its
-    category's parts) becomes a class by adding `start`; with one category they are the same.
+    Classes are the parts of the first category, then of the second, and so on: a label (an index
+    into its category's parts) becomes a class by adding `start`.
     """
     ranges = []
     start = 0
@@ -114,8 +151,8 @@ def class_ranges(categories: tuple[Category, ...]) -> tuple[tuple[int, int], ...
     return tuple(ranges)
 
 
-def part_names(categories: tuple[Category, ...]) -> tuple[str, ...]:
-    """A name for each of the model's classes, as it stands in metrics, bounds and reports.
+def part_names(categories: Sequence[Category]) -> tuple[str, ...]:
+    """A name for each of the model's classes, as in metrics, bounds and reports.
 
     "wing" with a single category, "Airplane wing" with several.
     """

@@ -1,7 +1,7 @@
-"""The cloud record: one labelled (or unlabelled) point cloud, as it stands in every TFRecord.
+"""A point cloud: its class in memory, and the features of its record in a TFRecord file.
 
-Raw coordinates, never normalised. `points` is stored flat, x y z of point 0, then of point 1, and
-so on; `schema.pbtxt` gives it its shape [n, 3] back as a ragged tensor.
+Coordinates are raw, never normalised. A record stores `points` flat (x y z of point 0, then of
+point 1, ...) in float32; `schema.pbtxt` gives it its shape [n, 3] back as a ragged tensor.
 """
 
 from __future__ import annotations
@@ -10,38 +10,44 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# The features' names, once.
 SHAPE_ID = "shape_id"
 CATEGORY = "category"
 POINTS = "points"
 LABELS = "labels"
+# Where the cloud was centred: what to add to `points`. Absent where it was not.
+OFFSET = "offset"
 
-# The label of a point that nobody annotated. It counts in no loss and no metric.
+# The label of a point without annotation. It counts in no loss and no metric.
 UNANNOTATED = -1
-# The category of a cloud of which nobody said it.
+# Category name of a cloud whose category is unknown.
 UNKNOWN_CATEGORY = "unknown"
 
 SPLITS = ("train", "val", "test")
-# Clouds without any label are set aside here: nothing is trained or measured on them.
+# Clouds without any label: nothing is trained or measured on them.
 UNLABELLED = "unlabelled"
+
+# Rounding to float32 may move a point by this share of the cloud's extent; beyond it, the cloud is
+# centred first. Surveyed coordinates of small objects need that, models around the origin do not.
+_LARGEST_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class CloudRecord:
+class Cloud:
     """One point cloud.
 
     Attributes:
       shape_id: the shape's name, unique in its data set.
       category: the name of its category, e.g. "Airplane".
-      points: float32 [n, 3], raw coordinates.
-      labels: int64 [n], index into the category's parts, -1 where nobody annotated the point; None
-        for an unlabelled cloud.
+      points: float32 or float64 [n, 3], raw coordinates, relative to `offset`.
+      labels: int64 [n], index into the category's parts, -1 unannotated; None: unlabelled cloud.
+      offset: [3], what to add to `points` for the source's own coordinates; None: nothing.
     """
 
     shape_id: str
     category: str
     points: np.ndarray
     labels: np.ndarray | None = None
+    offset: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.points.ndim != 2 or self.points.shape[1] != 3:
@@ -53,3 +59,31 @@ class CloudRecord:
                 f"shape {self.shape_id}: {self.labels.size} labels for {len(self.points)} points; "
                 "each point needs one label"
             )
+
+    @property
+    def coordinates(self) -> np.ndarray:
+        """The source's own coordinates, [n, 3]; float64 where the cloud was centred."""
+        if self.offset is None:
+            return self.points
+        return self.points.astype(np.float64) + self.offset
+
+
+def to_float32(points: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Coordinates as float32, centred first where float32 alone would lose the shape.
+
+    Args:
+      points: [n, 3], finite.
+
+    Returns:
+      float32 [n, 3]; and the offset to add to it, float32 [3], or None where it is zero.
+    """
+    if not len(points):
+        return points.astype(np.float32), None
+    axes = np.ascontiguousarray(points.T)  # NumPy is ten times faster along long rows.
+    low, high = axes.min(axis=1), axes.max(axis=1)
+    rounding = np.spacing(np.float32(max(-low.min(), high.max())))
+    if not rounding > _LARGEST_ROUNDING * (high - low).max() > 0:
+        return np.ascontiguousarray(points, np.float32), None
+    # Subtracted as float32, so that a record holds the very number.
+    offset = axes.mean(axis=1, dtype=np.float64).astype(np.float32)
+    return (points - offset.astype(np.float64)).astype(np.float32), offset

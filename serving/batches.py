@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from schema.errors import UserError
 from serving.segmenter import Answer, Segmenter
-from serving.serving_error import ServingError
 
 # TensorFlow Serving refuses a request of more clouds than the max_batch_size of its batching.
 MOST_CLOUDS = 8
@@ -42,7 +42,7 @@ def segment_in_batches(
     category: int | None,
     most_points: int,
     most_clouds: int = MOST_CLOUDS,
-) -> Iterator[tuple[int, Answer | ServingError]]:
+) -> Iterator[tuple[int, Answer | UserError]]:
     """Asks for all clouds, each by itself where one of its batch cannot be answered.
 
     Args:
@@ -56,7 +56,7 @@ def segment_in_batches(
       A cloud's index and its answer, or why it has none; in the order of answering.
 
     Raises:
-      ServingError: none of the others would be answered either.
+      UserError: none of the others would be answered either.
     """
     sizes = [len(cloud) for cloud in clouds]
     waiting = batches_by_points(sizes, most_points, most_clouds)[::-1]
@@ -64,8 +64,8 @@ def segment_in_batches(
         batch = waiting.pop()
         try:
             answers = segmenter.segment([clouds[index] for index in batch], category)
-        except ServingError as error:
-            if error.lasting:
+        except UserError as error:
+            if error.code == "unavailable":
                 raise
             if len(batch) > 1:
                 waiting += [[index] for index in reversed(batch)]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from serving.serving_error import ServingError
+from schema.errors import UserError
 
 
 def read_certificates(file: Path) -> bytes:
     """The certificates in a file, PEM.
 
     Raises:
-      ServingError: it cannot be read, or holds no certificate.
+      UserError: it cannot be read, or holds no certificate.
     """
     try:
         content = file.read_bytes()
@@ -22,20 +22,20 @@ def read_certificates(file: Path) -> bytes:
         reason = getattr(error, "strerror", None)
         if isinstance(error, ssl.SSLError) or reason is None:
             reason = "no certificate in it"
-        raise ServingError(
+        raise UserError(
+            "unavailable",
             f"{file}: it cannot be used as a certificate ({reason}); give the PEM file, "
             "BEGIN CERTIFICATE in its text, of the authority that signed the server's certificate, "
             "or that certificate itself where it signed itself.",
-            lasting=True,
         ) from None
     return content
 
 
-def not_believed(address: str, certificate: Path | None, said: str) -> ServingError:
+def not_believed(address: str, certificate: Path | None, said: str) -> UserError:
     """The sentence for a server whose certificate is not believed."""
     whom = f"by {certificate}" if certificate else "by the authorities known here"
-    return ServingError(
+    return UserError(
+        "unavailable",
         f"{address} is not vouched for {whom} ({said}); give with --certificate the certificate "
         "of whoever signed the server's, and the host by the name that stands in it.",
-        lasting=True,
     )

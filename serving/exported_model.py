@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from schema.categories import Category
+from schema.errors import UserError
 from schema.record import CATEGORY
 from serving.padded_request import NUM_POINTS, SIGNATURE, answers_of, padded_inputs
 from serving.parts_table import PARTS_FILE, read_parts
 from serving.segmenter import Answer
-from serving.serving_error import ServingError, reason_in
+from serving.serving_error import reason_in
 
 _GRAPH_FILE = "saved_model.pb"
 
@@ -25,27 +26,27 @@ def exported_folder(path: Path, version: int | None = None) -> Path:
       version: which of the numbered versions in it; None: see above.
 
     Raises:
-      ServingError: there is none.
+      UserError: there is none.
     """
     inner = [found for found in path.iterdir() if found.name.isdecimal()] if path.is_dir() else []
     if version is not None:
         there = {int(f.name): f for f in inner if (f / _GRAPH_FILE).is_file()}
         if version not in there:
             found = ", ".join(map(str, sorted(there))) or "none"
-            raise ServingError(
+            raise UserError(
+                "unavailable",
                 f"{path} has no version {version}; found {found}. Give one of them, and the "
                 "folder that holds the numbered versions.",
-                lasting=True,
             )
         return there[version]
     newest = max(inner, key=lambda found: int(found.name), default=path)
     for folder in (path, newest, path / "Format-Serving"):
         if (folder / _GRAPH_FILE).is_file():
             return folder
-    raise ServingError(
+    raise UserError(
+        "unavailable",
         f"{path}: no SavedModel ({_GRAPH_FILE}) in it, and none in a numbered version below it; "
         "give the folder of a pushed or trained model.",
-        lasting=True,
     )
 
 
@@ -53,14 +54,14 @@ def exported_parts(folder: Path) -> tuple[Category, ...]:
     """The parts that a SavedModel knows.
 
     Raises:
-      ServingError: they are not in it, or cannot be read.
+      UserError: they are not in it, or cannot be read.
     """
     file = folder / "assets" / PARTS_FILE
     if not file.exists():
-        raise ServingError(
+        raise UserError(
+            "unavailable",
             f"{folder}: this model was not exported by this pipeline, it has no "
             f"assets/{PARTS_FILE} that names its parts; give a model that this pipeline exported.",
-            lasting=True,
         )
     return read_parts(file)
 
@@ -72,7 +73,7 @@ class ExportedModel:
       folder: the SavedModel's; see `exported_folder`.
 
     Raises:
-      ServingError: it cannot be loaded, or has no signature `serve_padded`.
+      UserError: it cannot be loaded, or has no signature `serve_padded`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -83,10 +84,10 @@ class ExportedModel:
             self._model = tf.saved_model.load(str(folder))
             self._answer = self._model.signatures[SIGNATURE]
         except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
-            raise ServingError(
+            raise UserError(
+                "unavailable",
                 f"{folder}: it cannot be loaded as a model with the signature {SIGNATURE} "
                 f"({reason_in(str(error))}); give a model that this pipeline exported.",
-                lasting=True,
             ) from None
         self._takes_category = CATEGORY in self._answer.structured_input_signature[1]
 
@@ -96,12 +97,12 @@ class ExportedModel:
 
         if self._takes_category != (category is not None):
             wants = "needs a category" if self._takes_category else "takes no category"
-            raise ServingError(f"the model {wants}; ask it so.", lasting=True)
+            raise UserError("unavailable", f"the model {wants}; ask it so.")
         inputs = padded_inputs(clouds, category)
         try:
             outputs = self._answer(**{name: tf.constant(value) for name, value in inputs.items()})
         except tf.errors.OpError as error:
             said = reason_in(error.message)
-            raise ServingError(f"the model did not answer: {said}.") from None
+            raise UserError("no_answer", f"the model did not answer: {said}.") from None
         named = {name: value.numpy() for name, value in outputs.items()}
         return answers_of(named, inputs[NUM_POINTS].tolist())

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from schema.errors import UserError
 from serving.certificates import not_believed, read_certificates
 from serving.padded_request import NUM_POINTS, SIGNATURE, answers_of, padded_inputs
 from serving.segmenter import Answer, asked_again_if_refused
-from serving.serving_error import ServingError, no_such_label, of_label, reason_in, unknown_host
+from serving.serving_error import no_such_label, of_label, reason_in, unknown_host
 
 # gRPC itself makes no more attempts than five.
 _ATTEMPTS = 5
@@ -51,7 +52,7 @@ class GrpcClient:
       tell: is given a line for a person where nobody could be reached and more attempts follow.
 
     Raises:
-      ServingError: the certificate cannot be used.
+      UserError: the certificate cannot be used.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class GrpcClient:
         """Returns where somebody speaks gRPC, or may soon.
 
         Raises:
-          ServingError: there is no such host, it is not believed, or it does not speak gRPC.
+          UserError: there is no such host, it is not believed, or it does not speak gRPC.
         """
         import grpc
 
@@ -161,11 +162,11 @@ class GrpcClient:
                 f"{_ATTEMPTS} more times ..."
             )
 
-    def _no_grpc(self, reason: str) -> ServingError:
-        return ServingError(
+    def _no_grpc(self, reason: str) -> UserError:
+        return UserError(
+            "unavailable",
             f"nothing at {self._address} speaks gRPC ({reason}); is this the port of REST? Give "
             "that of gRPC (8500 by default), or ask with --rest.",
-            lasting=True,
         )
 
     def _is_connected(self) -> bool:
@@ -177,7 +178,7 @@ class GrpcClient:
             return False
         return True
 
-    def _reason(self, error: Exception) -> ServingError:
+    def _reason(self, error: Exception) -> UserError:
         """The sentence for what gRPC says."""
         import grpc
 
@@ -190,24 +191,24 @@ class GrpcClient:
         if code == grpc.StatusCode.UNAVAILABLE and _UNKNOWN_HOST.search(said):
             return unknown_host(self._address)
         if code == grpc.StatusCode.UNAVAILABLE:
-            return ServingError(
+            return UserError(
+                "unavailable",
                 f"{self._address} is unavailable over gRPC ({_innermost(said)}); start the "
                 "server, or give its host and gRPC port.",
-                lasting=True,
             )
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-            return ServingError(
+            return UserError(
+                "unavailable",
                 f"{self._address} gave no answer within {self._timeout:g} s; allow more time or "
                 "send fewer points at once.",
-                lasting=True,
             )
         if code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNIMPLEMENTED):
-            return ServingError(
+            return UserError(
+                "unavailable",
                 f"{self._address} does not serve the model {self._name} ({said}); give the name "
                 "and version that the server has.",
-                lasting=True,
             )
-        return ServingError(f"{self._address} refused the request ({code.name}): {said}.")
+        return UserError("no_answer", f"{self._address} refused the request ({code.name}): {said}.")
 
 
 def _innermost(said: str) -> str:

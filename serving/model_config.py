@@ -6,13 +6,13 @@ changed one up as it runs; what it would refuse to do is refused here, where som
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from serving.serving_error import ServingError
+from schema.atomic import write_atomically
+from schema.errors import UserError
 
 # The files that are served with, as they are shipped.
 SHIPPED = Path(__file__).parent / "tensorflow_serving"
@@ -36,7 +36,7 @@ def read_config(file: Path) -> Any:
     """The config in a file; an empty one where there is no such file.
 
     Raises:
-      ServingError: it cannot be read, or is no such config.
+      UserError: it cannot be read, or is no such config.
     """
     from google.protobuf import text_format
 
@@ -46,10 +46,10 @@ def read_config(file: Path) -> Any:
     except FileNotFoundError:
         return config
     except (OSError, ValueError, text_format.ParseError) as error:
-        raise ServingError(
+        raise UserError(
+            "unavailable",
             f"{file}: it cannot be read as TensorFlow Serving's model config ({error}); correct "
             "it, or remove it to have one written.",
-            lasting=True,
         ) from None
 
 
@@ -57,20 +57,17 @@ def write_config(config: Any, file: Path) -> None:
     """Writes a config whole: a server never finds half of it.
 
     Raises:
-      ServingError: it cannot be written.
+      UserError: it cannot be written.
     """
     from google.protobuf import text_format
 
-    partial = file.with_name(f".{file.name}.partial")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text_format.MessageToString(config), "utf-8")
-        os.replace(partial, file)
+        write_atomically(file, text_format.MessageToString(config))
     except OSError as error:
-        raise ServingError(
+        raise UserError(
+            "unavailable",
             f"{file}: it cannot be written ({error.strerror}); make its folder writable, or give "
             "another.",
-            lasting=True,
         ) from None
 
 
@@ -174,26 +171,26 @@ def serve_labelled(
       command: the words of the `labels` command before its options, for what an error says to run.
 
     Raises:
-      ServingError: a version is not there; or a label that is in use would move to a version that
+      UserError: a version is not there; or a label that is in use would move to a version that
         is not loaded, which a server refuses.
     """
     for version in (*labels.values(), *also):
         if version not in there:
             found = ", ".join(map(str, sorted(there))) or "none"
-            raise ServingError(
+            raise UserError(
+                "unavailable",
                 f"{model.name} has no version {version}; found {found}. Give one of them.",
-                lasting=True,
             )
     commands, missing = commands_to(model, labels, also, there, command)
     if missing:
         served = dict(model.version_labels)
         label = next(name for name in labels if name in served and labels[name] in missing)
         gone = "" if served[label] in there else ", which is no longer there,"
-        raise ServingError(
+        raise UserError(
+            "unavailable",
             f"{label} is {served[label]}{gone} and cannot move to {labels[label]}, which the "
             f"server has not loaded: it would refuse. Have it loaded first, with {commands[0]}, "
             f"and when {versions_text(missing)} AVAILABLE, move the label with {commands[1]}.",
-            lasting=True,
         )
     model.ClearField("version_labels")
     model.model_version_policy.Clear()

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from schema.errors import UserError
 from schema.record import CATEGORY, POINTS
 from serving.segmenter import Answer
-from serving.serving_error import ServingError
 
 SIGNATURE = "serve_padded"
 NUM_POINTS, PART, PROBABILITY = "num_points", "part", "probability"
@@ -18,24 +18,26 @@ def checked_points(points: np.ndarray) -> np.ndarray:
     """The cloud as the model takes it, float32 [n, 3].
 
     Raises:
-      ServingError: it has no point, another shape, or a coordinate that is no 32-bit number.
+      UserError: it has no point, another shape, or a coordinate that is no 32-bit number.
     """
     found = np.asarray(points)
     if found.ndim != 2 or found.shape[1] != 3 or found.dtype.kind not in "fiu":
-        raise ServingError(
+        raise UserError(
+            "no_answer",
             f"found an array of {found.dtype} {list(found.shape)}, expected numbers [n, 3]; send "
-            "x y z of each point."
+            "x y z of each point.",
         )
     if not len(found):
-        raise ServingError("found no point, expected at least one; leave this cloud out.")
+        raise UserError("no_answer", "found no point, expected at least one; leave this cloud out.")
     with np.errstate(over="ignore"):
         rounded = np.ascontiguousarray(found, np.float32)
     finite = np.isfinite(rounded).all(axis=1)
     if not finite.all():
         bad = int(finite.argmin())
-        raise ServingError(
+        raise UserError(
+            "no_answer",
             f"point {bad + 1}: found {', '.join(f'{x:g}' for x in found[bad].tolist())}, expected "
-            "three finite 32-bit numbers; correct the point or leave it out."
+            "three finite 32-bit numbers; correct the point or leave it out.",
         )
     return rounded
 
@@ -52,7 +54,7 @@ def padded_inputs(clouds: Sequence[np.ndarray], category: int | None) -> dict[st
       int64 [B].
 
     Raises:
-      ServingError: see `checked_points`.
+      UserError: see `checked_points`.
     """
     sound = [checked_points(cloud) for cloud in clouds]
     sizes = np.array([len(cloud) for cloud in sound], np.int64)
@@ -77,7 +79,7 @@ def answers_of(outputs: Mapping[str, np.ndarray], sizes: Sequence[int]) -> list[
       Each cloud's part int64 [n] and probability float32 [n, K].
 
     Raises:
-      ServingError: the answer has other tensors or shapes.
+      UserError: the answer has other tensors or shapes.
     """
     count, longest = len(sizes), max(sizes)
     nothing = np.zeros(0)
@@ -89,10 +91,10 @@ def answers_of(outputs: Mapping[str, np.ndarray], sizes: Sequence[int]) -> list[
         or part.shape[1] < longest
     ):
         shapes = {name: list(value.shape) for name, value in sorted(outputs.items())}
-        raise ServingError(
+        raise UserError(
+            "unavailable",
             f"the model answered {shapes}, expected part [{count}, N] and probability "
             f"[{count}, N, K] with N at least {longest}; ask a model that this pipeline exported.",
-            lasting=True,
         )
     parts, probabilities = part.astype(np.int64), probability.astype(np.float32)
     return [(parts[i, :n].copy(), probabilities[i, :n].copy()) for i, n in enumerate(sizes)]

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from schema.categories import Category
-from serving.serving_error import ServingError
+from schema.errors import UserError
 
 PARTS_FILE = "parts.json"
 
@@ -15,20 +15,20 @@ def read_parts(file: Path) -> tuple[Category, ...]:
     """The categories in the order of the model's classes.
 
     Raises:
-      ServingError: there is no such file, or it does not name parts.
+      UserError: there is no such file, or it does not name parts.
     """
     try:
         about = json.loads(file.read_text("utf-8"))
         categories = tuple(Category.from_json(value) for value in about["categories"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = error.strerror if isinstance(error, OSError) else first_words(error)
-        raise ServingError(
+        raise UserError(
+            "unavailable",
             f"{file}: it should name the model's parts ({reason}); give assets/{PARTS_FILE} of a "
             "model that this pipeline exported.",
-            lasting=True,
         ) from None
     if not categories:
-        raise ServingError(f"{file}: names no category; give the model's own.", lasting=True)
+        raise UserError("unavailable", f"{file}: names no category; give the model's own.")
     return categories
 
 

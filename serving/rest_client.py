@@ -13,10 +13,11 @@ from urllib.parse import quote
 
 import numpy as np
 
+from schema.errors import UserError
 from serving.certificates import not_believed, read_certificates
 from serving.padded_request import NUM_POINTS, SIGNATURE, answers_of, padded_inputs
 from serving.segmenter import Answer, asked_again_if_refused
-from serving.serving_error import ServingError, no_such_label, of_label, reason_in, unknown_host
+from serving.serving_error import no_such_label, of_label, reason_in, unknown_host
 
 _ATTEMPTS = 5
 _UNAVAILABLE = (429, 502, 503)
@@ -41,7 +42,7 @@ class RestClient:
       tell: is given a line for a person at the first attempt that fails and is followed by others.
 
     Raises:
-      ServingError: the certificate cannot be used.
+      UserError: the certificate cannot be used.
     """
 
     def __init__(
@@ -124,10 +125,10 @@ class RestClient:
                 verify=self._verify,
             )
         except requests.exceptions.Timeout:
-            raise ServingError(
+            raise UserError(
+                "unavailable",
                 f"{self._address} gave no answer within {self._timeout:g} s; allow more time or "
                 "send fewer points at once.",
-                lasting=True,
             ) from None
         except requests.exceptions.SSLError as error:
             raise not_believed(self._address, self._certificate, _cause(error)) from None
@@ -136,15 +137,15 @@ class RestClient:
             if isinstance(innermost.__context__, socket.gaierror):
                 raise unknown_host(self._address) from None
             if isinstance(innermost, _OTHER_PROTOCOL):
-                raise ServingError(
+                raise UserError(
+                    "unavailable",
                     f"{self._address} does not answer as REST does ({_cause(error)}); is "
                     f"{self._address} the port of REST (8501 by default)?",
-                    lasting=True,
                 ) from None
-            raise ServingError(
+            raise UserError(
+                "unavailable",
                 f"{self._address} is unavailable over REST ({_cause(error)}); start the server, or "
                 "give its host and REST port.",
-                lasting=True,
             ) from None
         if response.status_code != requests.codes.ok:
             raise self._reason(response)
@@ -152,14 +153,14 @@ class RestClient:
             outputs = response.json()["outputs"]
             named = {name: np.asarray(value) for name, value in outputs.items()}
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise ServingError(
+            raise UserError(
+                "unavailable",
                 f"{self._address} answered with something else than the outputs of {SIGNATURE}; "
                 "give the REST port of TensorFlow Serving.",
-                lasting=True,
             ) from None
         return answers_of(named, sizes)
 
-    def _reason(self, response: Any) -> ServingError:
+    def _reason(self, response: Any) -> UserError:
         """The sentence for an answer that is none."""
         try:
             said = reason_in(str(response.json()["error"]))
@@ -169,17 +170,19 @@ class RestClient:
         if self._label and of_label(said):
             return no_such_label(self._address, self._label)
         if status in _UNAVAILABLE:
-            return ServingError(
+            return UserError(
+                "unavailable",
                 f"{self._address} is unavailable (status {status}: {said}); try again later.",
-                lasting=True,
             )
         if status in (404, 405):
-            return ServingError(
+            return UserError(
+                "unavailable",
                 f"{self._address} does not serve the model {self._name} (status {status}: {said}); "
                 "give the name and version that the server has.",
-                lasting=True,
             )
-        return ServingError(f"{self._address} refused the request (status {status}): {said}.")
+        return UserError(
+            "no_answer", f"{self._address} refused the request (status {status}): {said}."
+        )
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -16,7 +16,7 @@ class SegmentedCloud:
 
     Attributes:
       name: what its files are called, before file names' own rules.
-      points: float32 [n, 3], raw coordinates, every point in the order it was given.
+      points: float [n, 3], the source's own coordinates, in its order.
       part: int64 [n], index into the category's parts; -1 where the model has no answer.
       probability: float32 [n, K], of every class of the model, those of other categories included.
       category: whose parts these are.

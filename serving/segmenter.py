@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from serving.serving_error import ServingError
+from schema.errors import UserError
 
 Answer = tuple[np.ndarray, np.ndarray]
 _ATTEMPTS_IF_REFUSED = 3
@@ -28,7 +28,7 @@ class Segmenter(Protocol):
           the model's K classes, float32 [n, K].
 
         Raises:
-          ServingError: a cloud cannot be sent, or was not answered.
+          UserError: a cloud cannot be sent, or was not answered.
         """
         ...
 
@@ -40,12 +40,12 @@ def asked_again_if_refused(ask: Callable[[], list[Answer]]) -> list[Answer]:
     request may be refused for somebody else's, and is answered when it goes with others.
 
     Raises:
-      ServingError: the server has refused each time, or cannot be asked.
+      UserError: the server has refused each time, or cannot be asked.
     """
     for _ in range(_ATTEMPTS_IF_REFUSED - 1):
         try:
             return ask()
-        except ServingError as error:
-            if error.lasting:
+        except UserError as error:
+            if error.code == "unavailable":
                 raise
     return ask()

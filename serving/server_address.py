@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from serving.serving_error import ServingError
+from schema.errors import UserError
 
 _HTTP = ("http://", "https://")
 _TARGET = "dns:///"
@@ -21,24 +21,24 @@ def check_address(address: str, rest: bool) -> None:
       rest: whether it is asked over REST.
 
     Raises:
-      ServingError: it is none of these.
+      UserError: it is none of these.
     """
     if not rest and address.startswith(_OTHER_TARGETS) and not address.startswith(_TARGET):
         return
     if not rest and address.startswith("http://"):
-        raise ServingError(
+        raise UserError(
+            "unavailable",
             f"found the server {address!r}, but http:// is for REST; add --rest, or give HOST:PORT "
             "of gRPC.",
-            lasting=True,
         )
     with_scheme = address.startswith(_HTTP)
     host_and_port = address if rest else address.removeprefix(_TARGET)
     if not _has_host_and_port(host_and_port if with_scheme else f"//{host_and_port}", with_scheme):
         example = "localhost:8501" if rest else "localhost:8500"
-        raise ServingError(
+        raise UserError(
+            "unavailable",
             f"found the server {address!r}, expected HOST:PORT with a port from 1 to 65535; give "
             f"it such as {example} or [::1]:{example.rsplit(':', 1)[1]}.",
-            lasting=True,
         )
 
 

@@ -1,26 +1,17 @@
-"""The one error of asking a model: one sentence for the person who asked."""
+"""Reasons why a model or server gave no answer.
+
+The code "unavailable" means that every other request would fail as well, as with a server that is
+not running; "no_answer", that this request failed.
+"""
 
 from __future__ import annotations
 
 import re
 
+from schema.errors import UserError
+
 _LONGEST = 400
 _ASSERTION = "assertion failed: "
-
-
-class ServingError(Exception):
-    """A request was not answered, or not with what was asked for.
-
-    Attributes:
-      lasting: whether any other request would fail as well, as with a server that is not there.
-    """
-
-    def __init__(self, sentence: str, lasting: bool = False) -> None:
-        self.lasting = lasting
-        super().__init__(sentence)
-
-    def __reduce__(self) -> tuple:
-        return ServingError, (str(self), self.lasting)
 
 
 def reason_in(message: str) -> str:
@@ -34,21 +25,21 @@ def reason_in(message: str) -> str:
     return _visible(lines[0] if lines else "no reason given")[:_LONGEST].rstrip(".")
 
 
-def unknown_host(address: str) -> ServingError:
+def unknown_host(address: str) -> UserError:
     """The sentence for a host whose name leads nowhere."""
-    return ServingError(
+    return UserError(
+        "unavailable",
         f"{address}: this machine finds no host of that name; correct the name, or give the host's "
         "IP address.",
-        lasting=True,
     )
 
 
-def no_such_label(address: str, label: str) -> ServingError:
+def no_such_label(address: str, label: str) -> UserError:
     """The sentence for a server that does not know a label."""
-    return ServingError(
+    return UserError(
+        "unavailable",
         f"{address} has no version with the label {label}; give it one with `pointnet-parts "
         "labels`, or ask for another --label or --version.",
-        lasting=True,
     )
 
 

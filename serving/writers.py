@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numpy as np
 
-from schema.cloud_picture import draw_cloud
-from schema.labelled_cloud_files import labels_file, ply_file
+from preprocessing.clouds.ply import labels_file, ply_file
+from reports.cloud_picture import draw_cloud
 from serving.segmented_cloud import SegmentedCloud
 
 CSV_COLUMNS = ("x", "y", "z", "part", "part_name", "probability")
@@ -31,8 +29,10 @@ def csv_file(cloud: SegmentedCloud) -> bytes:
     columns = (*cloud.points.T.tolist(), [named[number] for number in part])
     rows = zip(*columns, cloud.certainty.tolist(), strict=True)
     head = _csv_line(CSV_COLUMNS)
-    # Nine digits bring every float32 back as it was.
-    return "".join([f"{head}\n", *map("%.9g,%.9g,%.9g,%s,%.6f\n".__mod__, rows)]).encode()
+    # Nine digits identify every float32; repr is the shortest text that identifies a float64.
+    number = "%.9g" if cloud.points.dtype == np.float32 else "%r"
+    line = f"{number},{number},{number},%s,%.6f\n"
+    return "".join([f"{head}\n", *map(line.__mod__, rows)]).encode()
 
 
 def _csv_line(values: Iterable[object]) -> str:
@@ -56,7 +56,7 @@ def npz_file(cloud: SegmentedCloud) -> bytes:
 
 
 def coloured_ply_file(cloud: SegmentedCloud) -> bytes:
-    """A PLY in the parts' colours; see `schema.labelled_cloud_files.ply_file`."""
+    """A PLY in the parts' colours; see `preprocessing.clouds.ply.ply_file`."""
     return ply_file(cloud.points, cloud.part, cloud.category)
 
 
@@ -75,16 +75,3 @@ FILE_FORMATS: dict[str, Callable[[SegmentedCloud], bytes]] = {
 }
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file that is there with all its content, or not at all, or still the old one.
-
-    Raises:
-      OSError: it cannot be written.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

@@ -1,31 +1,35 @@
-"""Takes a stored record apart for the checks; no TensorFlow and no TFX."""
+"""Parses a stored record for the checks; no TensorFlow and no TFX."""
 
 from __future__ import annotations
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from components.cloud_validator.checks import RawCloud
-from preprocessing.examples import parse_example
+from preprocessing.conversion.records import parse_example
+from schema.errors import UserError
 from schema.record import CATEGORY, LABELS, POINTS, SHAPE_ID
 
 
 def parse(record: bytes) -> RawCloud | None:
-    """Takes a serialized tf.Example apart, without judging it; None: these bytes are none."""
+    """The features of a serialized tf.Example, unchecked; None: not a tf.Example."""
     try:
-        feature = parse_example(record).features.feature
-    except DecodeError:
+        features = parse_example(record)
+    except UserError:
         return None
 
     def text(name: str) -> str:
-        values = feature[name].bytes_list.value if name in feature else ()
-        return values[0].decode(errors="backslashreplace") if values else ""
+        values = features[name]
+        if values is None or not len(values) or not isinstance(values[0], bytes):
+            return ""
+        return values[0].decode(errors="backslashreplace")
 
-    coordinates = feature[POINTS].float_list.value if POINTS in feature else ()
-    labels = feature[LABELS].int64_list.value if LABELS in feature else None
+    def numbers(name: str, kind: type) -> np.ndarray:
+        values = features[name]
+        return values if values is not None and values.dtype == kind else np.zeros(0, kind)
+
     return RawCloud(
         text(SHAPE_ID),
         text(CATEGORY),
-        np.array(coordinates, np.float32),
-        None if labels is None else np.array(labels, np.int64),
+        numbers(POINTS, np.float32),
+        None if features[LABELS] is None else numbers(LABELS, np.int64),
     )

@@ -18,8 +18,9 @@ from components.data_inspection.terminal_table import (
     print_survey,
 )
 from components.settings import ValidationSettings
-from preprocessing.findings import BadInput
 from preprocessing.settings import DataSettings
+from schema.atomic import write_atomically
+from schema.errors import UserError
 
 # The mark of our pages stands within so many bytes.
 _HEAD = 1000
@@ -46,7 +47,7 @@ def inspect_data(
       console: where the tables go.
 
     Raises:
-      BadInput: the source cannot be used, or the page cannot be written there. Where the source
+      UserError: the source cannot be used, or the page cannot be written there. Where the source
         could be opened, what was found is shown before.
     """
     page = None if output is None else _page_file(output)
@@ -58,7 +59,7 @@ def inspect_data(
         reason = (
             f"; the first reason: {finding_line(survey.findings[0])}" if survey.findings else ""
         )
-        raise BadInput("no_clouds", f"{source} holds no cloud that can be read{reason}")
+        raise UserError("no_clouds", f"{source} holds no cloud that can be read{reason}")
 
 
 def inspect_shape(
@@ -86,7 +87,7 @@ def _page_file(output: str) -> Path:
     """Makes sure, before the work, that the page can be written and takes nothing's place.
 
     Raises:
-      BadInput: it cannot, or something stands there that is no page of ours.
+      UserError: it cannot, or something stands there that is no page of ours.
     """
     page = Path(output).expanduser()
     try:
@@ -97,13 +98,13 @@ def _page_file(output: str) -> Path:
     except OSError as error:
         raise _cannot_write(page, error) from None
     if not ours:
-        raise BadInput(
+        raise UserError(
             "not_ours",
             f"{page} is no page of pointnet-parts inspect, so it is not replaced. Give another "
             "--output, or remove it yourself.",
         )
     if not os.access(page.absolute().parent, os.W_OK):
-        raise BadInput(
+        raise UserError(
             "cannot_write",
             f"{page.absolute().parent} is no folder that can be written to. Give another --output.",
         )
@@ -111,15 +112,13 @@ def _page_file(output: str) -> Path:
 
 
 def _write(page: Path, html: str, console: Console) -> None:
-    partial = page.with_name(page.name + ".partial")
     try:
-        partial.write_text(html, "utf-8")
-        os.replace(partial, page)
+        write_atomically(page, html)
     except OSError as error:
         raise _cannot_write(page, error) from None
     console.print(f"page: {page}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _cannot_write(page: Path, error: OSError) -> BadInput:
+def _cannot_write(page: Path, error: OSError) -> UserError:
     reason = (error.strerror or str(error)).lower()
-    return BadInput("cannot_write", f"{page}: {reason}. Give another --output.")
+    return UserError("cannot_write", f"{page}: {reason}. Give another --output.")

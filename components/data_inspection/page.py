@@ -20,8 +20,8 @@ from components.data_inspection.wording import counted, median_text, printable
 from components.html_page import render
 from model.chart_frame import BLUE, GREEN, INK, VERMILION, new_figure, to_png
 from preprocessing.progress import progress
+from reports.cloud_picture import draw_cloud
 from schema.categories import UNANNOTATED_COLOUR, Category
-from schema.cloud_picture import draw_cloud
 from schema.record import UNLABELLED
 
 # By this a page of ours is known from a file of the user's.

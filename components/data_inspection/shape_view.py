@@ -16,9 +16,9 @@ from components.data_inspection.survey import (
     note_source_finding,
 )
 from components.settings import ValidationSettings
-from preprocessing.findings import BadInput
 from preprocessing.progress import progress
 from schema.categories import Category
+from schema.errors import UserError
 from schema.record import UNANNOTATED
 
 
@@ -73,7 +73,7 @@ def look_at_shape(
       clouds with each other are not made.
 
     Raises:
-      BadInput: there is no such shape.
+      UserError: there is no such shape.
     """
     known = {category.name: category for category in source.categories}
     views = []
@@ -87,7 +87,7 @@ def look_at_shape(
     names = {shape_id, shape_id.rsplit("/", 1)[-1]}
     findings += [note_source_finding(f) for f in source.findings if f.shape in names]
     if not views and not findings:
-        raise BadInput(
+        raise UserError(
             "unknown_shape",
             f"no shape {shape_id!r} in {source.name} ({source.total:,} shapes looked through). "
             "Give a name as the page of pointnet-parts inspect shows it.",

@@ -1,8 +1,8 @@
 """Whatever holds clouds, read as one stream: raw shapes in any layout, or TFRecords.
 
-    raw          a folder or .zip that preprocessing.layouts knows; shapes come in the order and the
-                 splits that a conversion would give them
-    converted    a folder with a manifest.json; each record file is held against it
+    raw          a folder or .zip in a layout of preprocessing.datasets; shapes come in the order
+                 and the splits that a conversion would give them
+    converted    a folder with a manifest.json; each record file is compared with it
     record file  one .tfrecord.gz; without any label, such as a log of requests, it is unlabelled
     artifact     a pipeline's Examples: a folder with Split-<name>/ folders of record files
 
@@ -21,17 +21,17 @@ from typing import BinaryIO, NamedTuple, Protocol
 from components.cloud_validator.checks import Place, RawCloud
 from components.cloud_validator.stored_record import parse
 from components.data_inspection.wording import counted
-from preprocessing.conversion_plan import make_plan, shapes_to_exclude
-from preprocessing.convert import check_share
-from preprocessing.demo_shapes import is_made_up
-from preprocessing.findings import BadInput, Finding
-from preprocessing.layout import Shape, chosen_categories
-from preprocessing.layouts import open_reader
-from preprocessing.manifest import MANIFEST, Manifest, Shard
+from preprocessing.conversion.checks import check_share
+from preprocessing.conversion.manifest import MANIFEST, Manifest, Shard
+from preprocessing.conversion.plan import Plan, make_plan, must_plan_again
+from preprocessing.conversion.records import SUFFIX, read_records
+from preprocessing.datasets.base import Shape, chosen_categories
+from preprocessing.datasets.demo import is_made_up
+from preprocessing.datasets.layouts import open_reader
 from preprocessing.settings import DataSettings
-from preprocessing.tfrecord import read_records
 from schema.categories import SHAPENET_CATEGORIES, Category
-from schema.record import SPLITS, UNLABELLED
+from schema.errors import Finding, UserError
+from schema.record import SPLITS, UNLABELLED, to_float32
 
 # Of clouds that are in no split: too few for three, or a record file that stands alone.
 UNSPLIT = "unsplit"
@@ -99,7 +99,7 @@ def open_source(name: str, settings: DataSettings) -> Source:
       settings: which category, and how raw shapes are read and split.
 
     Raises:
-      BadInput: nothing is there, or nothing that we can read.
+      UserError: nothing is there, or nothing that we can read.
     """
     path = Path(name).expanduser()
     if path.is_dir() and (path / MANIFEST).exists():
@@ -134,43 +134,44 @@ class RawSource:
         self.findings: list[Finding] = []
         self.unreadable: Counter[str] = Counter()
         self._stops: list[str] = []
-        self._plan(set())
+        self._planned_again = False
+        self._plan: Plan | None = None
+        self._plan_with(())
 
-    def _plan(self, excluded: set[Shape]) -> None:
-        """Deals the shapes to splits as a conversion does; `excluded` cannot be read."""
-        self._excluded = excluded
-        self.passed = self._looked_at = len(excluded)
+    def _plan_with(self, found: Sequence[Finding]) -> None:
+        """Assigns the shapes to splits as a conversion does, given what reading them has shown."""
         self._filled: set[str] = set()
         self._shards: list[tuple[str, list[tuple[Shape, str]]]] = []
         try:
-            plan = make_plan(self._listing, self._settings, excluded)
-        except BadInput as error:
+            self._plan = make_plan(self._listing, self._settings, found)
+        except UserError as error:
             # Too few to split: they are shown all the same.
-            self._split = False
-            found: Sequence[Finding] = self._listing.findings
+            self._plan = None
             self._stops.append(str(error))
-            shown = [shape for shape in self._listing.shapes if shape not in excluded]
+            notes: Sequence[Finding] = self._listing.findings
             for split, labelled in ((UNSPLIT, True), (UNLABELLED, False)):
-                shapes = [s for s in shown if bool(s.annotations) is labelled]
+                shapes = [s for s in self._listing.shapes if bool(s.annotations) is labelled]
                 if shapes:
                     self._shards.append((split, [(shape, shape.name) for shape in shapes]))
         else:
-            self._split = True
-            found = plan.findings
-            for shard in plan.shards:
+            notes = self._plan.findings
+            for shard in self._plan.shards:
                 named = list(zip(shard.shapes, shard.shape_ids, strict=True))
                 self._shards.append((shard.split, named))
-        self.findings = list(dict.fromkeys((*self.findings, *found)))
+        planned = sum(len(shapes) for _, shapes in self._shards)
+        self.passed = self._looked_at = self.total - planned
+        self.findings = list(dict.fromkeys((*self.findings, *notes)))
         self.splits = _ordered(split for split, _ in self._shards)
 
     def plan_again(self) -> bool:
         """See Source."""
-        if not self._split or self._looked_at < self.total:
+        if self._plan is None or self._looked_at < self.total:
             return False
-        excluded = shapes_to_exclude(self._listing, self.findings, self._filled, self._excluded)
-        if excluded:
-            self._plan(excluded)
-        return bool(excluded)
+        again = must_plan_again(self._plan, self.findings, self._filled)
+        if again:
+            self._planned_again = True
+            self._plan_with(self.findings)
+        return again
 
     def clouds(self, wanted: Callable[[int], bool]) -> Iterator[StoredCloud]:
         """See Source."""
@@ -203,24 +204,25 @@ class RawSource:
         self._looked_at += 1
         try:
             record = self._reader.read(shape, self.findings)
-        except BadInput as error:
-            self.findings.append(Finding.of(error, shape.name))
+        except UserError as error:
+            self.findings.append(Finding.of(error, shape.category, shape.name))
             self.unreadable[shape.category] += 1
             return None
-        return RawCloud(shape_id, record.category, record.points.reshape(-1), record.labels)
+        points, _ = to_float32(record.points)
+        return RawCloud(shape_id, record.category, points.reshape(-1), record.labels)
 
     def notes(self) -> list[str]:
         """See Source."""
-        if not self._split:
+        if self._plan is None:
             return []
         notes = ["The splits are those that pointnet-parts convert would make with this config"]
         if self._looked_at < self.total:
             notes[0] += ", unless all shapes of one split turn out to be unreadable"
         notes[0] += "."
-        if self._excluded:
+        if self._planned_again:
             notes.append(
-                "All shapes of a split were unreadable, so the others were dealt out anew, as "
-                "convert does."
+                "Shapes that turned out to be unreadable or without labels changed the splits, as "
+                "they do in convert."
             )
         return notes
 
@@ -229,7 +231,7 @@ class RawSource:
         try:
             by_name = sorted(self.findings, key=lambda f: (f.code, f.file, f.line))
             check_share(by_name, self._looked_at, self._settings)
-        except BadInput as error:
+        except UserError as error:
             return [*self._stops, str(error)]
         return self._stops
 
@@ -267,7 +269,7 @@ class RecordSource:
         chosen = chosen_categories(known, settings.category)
         self.categories = tuple(known[category] for category in chosen)
         # Records of unknown categories are part of all, to be refused by the checks.
-        self._only = None if settings.category == "all" else chosen[0]
+        self._only = None if (settings.category or "").lower() == "all" else chosen[0]
         self._files = files
         self._notes = list(notes)
         self._matching = 0
@@ -312,8 +314,8 @@ class RecordSource:
             if file.entry is not None:
                 _hold_against(file.entry, hashed, read)
                 self._matching += 1
-        except BadInput as error:
-            self.findings.append(Finding.of(error, ""))
+        except UserError as error:
+            self.findings.append(Finding.of(error, "", ""))
 
     def notes(self) -> list[str]:
         """See Source."""
@@ -335,27 +337,19 @@ def converted(folder: Path, name: str, settings: DataSettings) -> RecordSource:
     """A finished conversion.
 
     Raises:
-      BadInput: its manifest cannot be read.
+      UserError: its manifest cannot be read.
     """
     manifest = Manifest.load(folder)
-    files = [_RecordFile(folder / s.file, s.file, s.file.split("/")[0], s) for s in manifest.shards]
+    files = [_RecordFile(folder / s.file, s.file, s.split, s) for s in manifest.shards]
     listed = {shard.file for shard in manifest.shards}
     findings = list(manifest.findings)
     for split in _SPLIT_ORDER:
-        for path in sorted((folder / split).glob("*.gz")):
-            if f"{split}/{path.name}" not in listed:
-                findings.append(
-                    Finding(
-                        "unlisted_file",
-                        "",
-                        f"{split}/{path.name}",
-                        0,
-                        f"is not named in {MANIFEST}, and the pipeline would read it. Remove it, "
-                        "or convert the source again.",
-                        False,
-                    )
-                )
-                files.append(_RecordFile(path, f"{split}/{path.name}", split))
+        for path in sorted((folder / manifest.version / split).glob(f"*{SUFFIX}")):
+            name = f"{manifest.version}/{split}/{path.name}"
+            if name not in listed:
+                message = f"is not listed in {MANIFEST}, and the pipeline would read it. Remove it."
+                findings.append(Finding("unlisted_file", message, name))
+                files.append(_RecordFile(path, name, split))
     return RecordSource(
         name,
         f"TFRecords converted from {manifest.source} (layout {manifest.layout})",
@@ -368,16 +362,17 @@ def converted(folder: Path, name: str, settings: DataSettings) -> RecordSource:
 
 
 def record_file(path: Path, name: str, settings: DataSettings) -> RecordSource:
-    """One record file; its manifest is looked for in the folder above its split's.
+    """One record file; its manifest is looked for in the folders above it.
 
     Raises:
-      BadInput: it is no TFRecord file.
+      UserError: it is no TFRecord file.
     """
     file = _RecordFile(path, path.name, _split_of(path.parent))
     manifest = _manifest_above(path)
     if manifest is not None:
         entry = {shard.file: shard for shard in manifest[1].shards}
-        file = replace(file, entry=entry.get(f"{path.parent.name}/{path.name}"))
+        name = path.absolute().relative_to(manifest[0].absolute().parent).as_posix()
+        file = replace(file, entry=entry.get(name))
     if file.split == UNSPLIT:
         unlabelled = _categories_without_labels(file)
         if unlabelled:
@@ -399,7 +394,7 @@ def _categories_without_labels(file: _RecordFile) -> list[str]:
                     return []
                 if cloud.category:
                     names[cloud.category] = None
-    except BadInput:
+    except UserError:
         # It is found, and told, when the clouds are read.
         pass
     return list(names)
@@ -497,7 +492,7 @@ def _records(file: _RecordFile) -> int:
         with _opened(file) as opened:
             for _ in read_records(opened, file.name):
                 count += 1
-    except BadInput:
+    except UserError:
         # It is found, and told, when the clouds are read.
         pass
     return count
@@ -507,7 +502,7 @@ def _opened(file: _RecordFile) -> BinaryIO:
     try:
         return open(file.path, "rb")
     except OSError as error:
-        raise BadInput(
+        raise UserError(
             "no_file",
             f"cannot be read ({(error.strerror or str(error)).lower()}). Restore the file, or "
             "convert the source again.",
@@ -516,10 +511,10 @@ def _opened(file: _RecordFile) -> BinaryIO:
 
 
 def _hold_against(entry: Shard, file: _HashedFile, records: int) -> None:
-    """Raises BadInput where a file is not the one that the manifest names."""
+    """Raises UserError where a file is not the one that the manifest names."""
     sha256 = file.sha256.hexdigest()
     if (file.size, sha256) != (entry.bytes, entry.sha256):
-        raise BadInput(
+        raise UserError(
             "changed_file",
             f"has {file.size:,} bytes with SHA-256 {sha256[:12]}..., expected {entry.bytes:,} with "
             f"{entry.sha256[:12]}..., as {MANIFEST} says: it was changed since. Convert the source "
@@ -527,7 +522,7 @@ def _hold_against(entry: Shard, file: _HashedFile, records: int) -> None:
             entry.file,
         )
     if records != entry.records:
-        raise BadInput(
+        raise UserError(
             "record_count",
             f"holds {records:,} records, expected {entry.records:,}, as {MANIFEST} says. Convert "
             "the source again.",

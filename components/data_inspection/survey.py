@@ -20,9 +20,9 @@ from components.cloud_validator import checks
 from components.cloud_validator.checks import Examination, Place, RawCloud, SplitCount
 from components.data_inspection.sources import UNSPLIT, Source, made_up
 from components.settings import ValidationSettings
-from preprocessing.findings import Finding
 from preprocessing.progress import progress
 from schema.categories import Category
+from schema.errors import Finding
 from schema.record import UNANNOTATED
 
 # What follows from a finding, the gravest first.
@@ -384,7 +384,7 @@ def note_source_finding(finding: Finding) -> NotedFinding:
     if finding.code in _WARNINGS:
         consequence = WARNING
     place = f"{finding.file}, line {finding.line}" if finding.line else finding.file
-    return NotedFinding(consequence, finding.code, "", finding.shape, place, finding.sentence)
+    return NotedFinding(consequence, finding.code, "", finding.shape, place, finding.message)
 
 
 def note_check_finding(finding: checks.Finding) -> NotedFinding:

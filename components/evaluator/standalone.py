@@ -19,10 +19,9 @@ from tfx.types import artifact_utils, standard_artifacts
 import schema
 from components.evaluator.executor import BASELINE_NAME, Executor
 from components.evaluator.verdict import Verdict, read_verdict
-from preprocessing.examples import to_example
-from preprocessing.in_process import IN_PROCESS
-from preprocessing.tfrecord import SUFFIX, Writer
-from schema.record import CloudRecord
+from preprocessing.conversion.beam_options import IN_PROCESS
+from preprocessing.conversion.records import SUFFIX, Writer, to_example
+from schema.record import Cloud
 
 SPLIT = "test"
 _SERVING = "Format-Serving"
@@ -37,7 +36,7 @@ def stage_model(model: Path, folder: Path) -> types.Artifact:
     return artifact
 
 
-def stage_clouds(clouds: Iterable[CloudRecord], folder: Path) -> tuple[types.Artifact, int]:
+def stage_clouds(clouds: Iterable[Cloud], folder: Path) -> tuple[types.Artifact, int]:
     """Labelled clouds as TFX's artifact with the split SPLIT, and their number."""
     split = folder / f"Split-{SPLIT}"
     split.mkdir(parents=True)

@@ -26,10 +26,10 @@ from components.segmentation_report.executor import SPLIT, read_clouds, sample_c
 from components.settings import ProbeSettings
 from model.network import limit_to_category
 from model.trained_network import load_trained_network
-from preprocessing.examples import to_example
-from preprocessing.normalisation import normalise
+from preprocessing.conversion.records import to_example
+from preprocessing.tensors.normalisation import normalise
 from schema.categories import Category, class_ranges
-from schema.record import CATEGORY, POINTS, CloudRecord
+from schema.record import CATEGORY, POINTS, Cloud
 
 PROBE_FILE = "probe.json"
 # Folding batch norm and another order of sums move probabilities by some 1e-6.
@@ -96,7 +96,7 @@ class Executor(base_executor.BaseExecutor):
 
 def probe(
     model: str,
-    clouds: Sequence[CloudRecord],
+    clouds: Sequence[Cloud],
     categories: tuple[Category, ...],
     settings: ProbeSettings,
 ) -> ProbeResult:
@@ -144,9 +144,7 @@ def probe(
     return judge(answers, clouds, trained, settings)
 
 
-def requests(
-    clouds: Sequence[CloudRecord], categories: tuple[Category, ...]
-) -> dict[str, np.ndarray]:
+def requests(clouds: Sequence[Cloud], categories: tuple[Category, ...]) -> dict[str, np.ndarray]:
     """Each cloud alone, and all of them in a padded batch and as Examples; see the program."""
     index = {category.name: i for i, category in enumerate(categories)}
     known = np.array([index[cloud.category] for cloud in clouds], np.int64)
@@ -172,7 +170,7 @@ def requests(
 
 
 def expected(
-    model: str, clouds: Sequence[CloudRecord], categories: tuple[Category, ...]
+    model: str, clouds: Sequence[Cloud], categories: tuple[Category, ...]
 ) -> list[np.ndarray]:
     """Each cloud's probabilities by the network as it was trained, float32 [n, K]."""
     network = load_trained_network(model)
@@ -192,7 +190,7 @@ def expected(
 
 def judge(
     answers: Mapping[str, np.ndarray],
-    clouds: Sequence[CloudRecord],
+    clouds: Sequence[Cloud],
     trained: Sequence[np.ndarray],
     settings: ProbeSettings,
 ) -> ProbeResult:

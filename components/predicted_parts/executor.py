@@ -19,15 +19,10 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
 from components.predicted_parts.inference_results import PredictedCloud, read_prediction
+from preprocessing.clouds.files import file_stem
+from preprocessing.clouds.ply import LABELS_ENDING, PLY_ENDING, labels_file, ply_file
 from schema.categories import Category
-from schema.labelled_cloud_files import (
-    LABELS_ENDING,
-    PLY_ENDING,
-    file_stem,
-    labels_file,
-    ply_file,
-)
-from schema.record import CATEGORY, POINTS, SHAPE_ID, UNANNOTATED, UNLABELLED
+from schema.record import CATEGORY, OFFSET, POINTS, SHAPE_ID, UNANNOTATED, UNLABELLED
 
 CLOUDS_FILE = "clouds.csv"
 COLUMNS = ("shape_id", "category", "points", "unanswered", "mean_probability", "file")
@@ -100,7 +95,7 @@ def write_clouds(
         for cloud in clouds:
             record, stem = cloud.record, file_stem(cloud.record.shape_id)
             category = categories[record.category]
-            ply = ply_file(record.points, cloud.parts, category)
+            ply = ply_file(record.coordinates, cloud.parts, category)
             _write(os.path.join(folder, stem + PLY_ENDING), ply)
             _write(os.path.join(folder, stem + LABELS_ENDING), labels_file(cloud.parts))
             writer.write(predicted_example(cloud))
@@ -136,6 +131,8 @@ def predicted_example(cloud: PredictedCloud) -> bytes:
     feature[SHAPE_ID].bytes_list.value.append(record.shape_id.encode())
     feature[CATEGORY].bytes_list.value.append(record.category.encode())
     feature[POINTS].float_list.value.extend(record.points.reshape(-1).tolist())
+    if record.offset is not None:
+        feature[OFFSET].float_list.value.extend(record.offset.tolist())
     feature[PREDICTED_PART].int64_list.value.extend(cloud.parts.tolist())
     feature[PROBABILITY].float_list.value.extend(cloud.probability.tolist())
     return example.SerializeToString(deterministic=True)

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from preprocessing.examples import from_example
-from schema.record import UNANNOTATED, CloudRecord
+from preprocessing.conversion.records import from_example
+from schema.record import UNANNOTATED, Cloud
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class PredictedCloud:
       probability: float32 [n], of the answered part; 0 where there is no answer.
     """
 
-    record: CloudRecord
+    record: Cloud
     parts: np.ndarray
     probability: np.ndarray
 
@@ -34,7 +34,7 @@ def read_prediction(log: bytes) -> PredictedCloud:
       log: one cloud's; its answer may be padded.
 
     Raises:
-      BadInput: the request is no cloud.
+      UserError: the request is no cloud.
       ValueError: the answer has fewer rows than the cloud has points.
     """
     predicted = prediction_log_pb2.PredictionLog.FromString(log).predict_log

@@ -42,10 +42,10 @@ from components.segmentation_report.page import (
 from components.turnable_cloud import encode_colours, encode_parts, encode_points, evenly_spread
 from model.curves import CURVES_FILE
 from model.metrics import confusion, shape_iou
-from preprocessing.examples import from_example
+from preprocessing.conversion.records import from_example
+from reports.cloud_picture import draw_cloud
 from schema.categories import Category
-from schema.cloud_picture import draw_cloud
-from schema.record import UNANNOTATED, CloudRecord
+from schema.record import UNANNOTATED, Cloud
 
 PAGE_FILE = "report.html"
 SPLIT = "test"
@@ -64,7 +64,7 @@ class SegmentedCloud:
       shape_iou: see model/metrics.py.
     """
 
-    record: CloudRecord
+    record: Cloud
     category: Category
     prediction: np.ndarray
     shape_iou: float
@@ -200,7 +200,7 @@ def _slice_order(key: Slice) -> tuple[Any, ...]:
     return feature, size, str(value)
 
 
-def read_clouds(folder: str) -> Iterator[CloudRecord]:
+def read_clouds(folder: str) -> Iterator[Cloud]:
     """The labelled clouds of a split's folder, those with at least one annotated point."""
     paths = sorted(str(path) for path in fileio.glob(os.path.join(folder, "*")))
     for example in tf.data.TFRecordDataset(paths, "GZIP").as_numpy_iterator():
@@ -209,7 +209,7 @@ def read_clouds(folder: str) -> Iterator[CloudRecord]:
             yield record
 
 
-def sample_clouds(records: Iterable[CloudRecord], most: int) -> list[CloudRecord]:
+def sample_clouds(records: Iterable[Cloud], most: int) -> list[Cloud]:
     """At most `most` clouds, the same ones however the records are ordered."""
     return heapq.nsmallest(
         most, records, key=lambda record: hashlib.sha256(record.shape_id.encode()).digest()
@@ -217,7 +217,7 @@ def sample_clouds(records: Iterable[CloudRecord], most: int) -> list[CloudRecord
 
 
 def segment(
-    served: Any, records: list[CloudRecord], categories: tuple[Category, ...]
+    served: Any, records: list[Cloud], categories: tuple[Category, ...]
 ) -> list[SegmentedCloud]:
     """Has the exported model name the part of every point.
 
@@ -303,7 +303,7 @@ def read_curves(path: str) -> dict[str, list[float]]:
     return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
 
 
-def _truth(record: CloudRecord) -> np.ndarray:
+def _truth(record: Cloud) -> np.ndarray:
     if record.labels is None:
         raise ValueError(f"shape {record.shape_id} has no labels")
     return record.labels

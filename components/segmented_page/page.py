@@ -14,8 +14,8 @@ from components.turnable_cloud import (
     encode_points,
     evenly_spread,
 )
+from reports.cloud_picture import draw_cloud
 from schema.categories import UNANNOTATED_COLOUR, Category
-from schema.cloud_picture import draw_cloud
 
 # Stands in the page's head: by it a page of ours is told from any other file.
 GENERATOR = "pointnet-parts segment"

@@ -16,7 +16,7 @@ from components.segmentation_metrics import (
     metric_names,
 )
 from model.metrics import CALIBRATION_BINS, PROBABILITY_UNIT, merge, tally_cloud
-from preprocessing.in_process import IN_PROCESS
+from preprocessing.conversion.beam_options import IN_PROCESS
 from schema.categories import Category
 
 MUG = Category("Mug", "1", ("handle", "body"))

@@ -131,7 +131,7 @@ def test_the_build_sees_the_rooms_and_the_locks_and_nothing_else(monkeypatch):
     packed = {}
     monkeypatch.setattr("setuptools.setup", lambda **words: packed.update(words))
     monkeypatch.chdir(ROOT)
-    rooms = set(runpy.run_path(str(ROOT / "setup.py"))["ROOMS"])
+    rooms = set(runpy.run_path(str(ROOT / "setup.py"))["PACKAGES"])
     made_of = {"setup.py", "pyproject.toml", "LICENSE", "requirements/*.txt"}
     assert allowed == rooms | made_of
     assert "**/__pycache__" in seen

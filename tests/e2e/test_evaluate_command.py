@@ -85,7 +85,7 @@ def test_compare_and_bounds(first_run, model, tmp_path):
 
 
 def test_what_cannot_be_used_is_said(first_run, model, tmp_path):
-    from preprocessing.demo_shapes import make_demo_shapes
+    from preprocessing.datasets.demo import make_demo_shapes
 
     runs, _, _ = first_run
     data = runs.out / "data"

@@ -176,8 +176,8 @@ def test_training_evaluation_and_serving_see_the_same_features(first_run, tmp_pa
     import tensorflow as tf
 
     from model.signatures import Segmenter
-    from preprocessing.examples import from_example
-    from preprocessing.normalisation import normalise
+    from preprocessing.conversion.records import from_example
+    from preprocessing.tensors.normalisation import normalise
     from schema.categories import Category
 
     class Echo(tf.Module):

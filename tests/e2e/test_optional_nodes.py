@@ -24,7 +24,7 @@ def test_a_recipe_is_searched_and_unlabelled_clouds_get_their_parts(tmp_path):
     import tensorflow as tf
     import trimesh
 
-    from preprocessing.demo_shapes import make_demo_shapes
+    from preprocessing.datasets.demo import make_demo_shapes
 
     source = tmp_path / "shapes"
     make_demo_shapes(source, 24, ["Airplane"], seed=0)

@@ -12,11 +12,12 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 
-from pipeline.config import ConfigError, parse_config
+from pipeline.config import parse_config
 from pipeline.execution import PipelineFailed, execute
 from pipeline.graph import Places, create_pipeline
-from preprocessing.findings import BadInput
+from preprocessing.conversion.manifest import MANIFEST, Manifest
 from schema.categories import SHAPENET_CATEGORIES
+from schema.errors import UserError
 from tests.e2e.conftest import TINY, Runs
 
 
@@ -33,12 +34,14 @@ def broken_example(index: int) -> bytes:
 
 
 def test_data_that_breaks_the_schema_stops_before_training_and_pushes_nothing(tmp_path):
+    manifest = Manifest("", "", "0" * 64, {}, (), (), (), ())
     for split in ("train", "val", "test"):
-        folder = tmp_path / "data" / split
+        folder = tmp_path / "data" / manifest.version / split
         folder.mkdir(parents=True)
-        with tf.io.TFRecordWriter(str(folder / "part.gz"), "GZIP") as writer:
+        with tf.io.TFRecordWriter(str(folder / "part.tfrecord.gz"), "GZIP") as writer:
             for i in range(3):
                 writer.write(broken_example(i))
+    (tmp_path / "data" / MANIFEST).write_text(manifest.to_text())
     places = Places(
         examples=str(tmp_path / "data"),
         pipeline_root=str(tmp_path / "artifacts"),
@@ -82,20 +85,28 @@ def test_wrong_words_end_in_one_sentence_before_any_work(
     assert not (tmp_path / "out" / "pipeline" / "metadata.sqlite").exists()
 
 
+def test_an_output_folder_that_tfx_would_read_as_a_pattern_is_refused(tmp_path):
+    (tmp_path / "run[1]").mkdir()
+    with pytest.raises(UserError) as raised:
+        Runs(tmp_path / "run[1]").run()
+    assert raised.value.code == "bad_output" and "run[1]" in raised.value.message
+    assert not (tmp_path / "run[1]" / "out").exists()
+
+
 def test_a_second_run_in_the_same_folder_waits_its_turn(tmp_path):
     from pipeline.local_runner import OutputFolder, only_run
 
     folder = OutputFolder(tmp_path)
     folder.artifacts.mkdir(parents=True)
-    with only_run(folder), pytest.raises(ConfigError, match="another run"), only_run(folder):
+    with only_run(folder), pytest.raises(UserError, match="another run"), only_run(folder):
         pass
 
 
 def test_an_unknown_category_of_real_looking_data_names_the_known_ones(tmp_path):
-    from preprocessing.demo_shapes import make_demo_shapes
+    from preprocessing.datasets.demo import make_demo_shapes
 
     data = make_demo_shapes(tmp_path / "shapes", 3, ["Table", "Chair"], 0)
-    with pytest.raises(BadInput, match="Table"):
+    with pytest.raises(UserError, match="Table"):
         Runs(tmp_path).run(data=str(data), category="Airplane")
 
 
@@ -107,7 +118,7 @@ def test_whoever_is_to_be_told_is_told_of_data_that_cannot_be_used(tmp_path):
     runs = Runs(tmp_path)
     for command in ([sys.executable, "-c", program], ["/nowhere/tell"]):
         config = f"{TINY}notify: {{command: {json.dumps(command)}}}\n"
-        with pytest.raises(BadInput) as stopped:
+        with pytest.raises(UserError) as stopped:
             runs.run(config, data=str(tmp_path / "shapes"))
         message = json.loads(kept.read_text())
         assert message["event"] == "failed"
@@ -119,7 +130,7 @@ def test_workers_that_a_run_on_one_machine_does_not_start_are_refused(monkeypatc
     from pipeline.local_runner import _refuse_several_workers
 
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": workers}}))
-    with pytest.raises(ConfigError, match=r"TF_CONFIG.*(names 2 workers.*Unset it|expected JSON)"):
+    with pytest.raises(UserError, match=r"TF_CONFIG.*(names 2 workers.*Unset it|expected JSON)"):
         _refuse_several_workers()
     monkeypatch.delenv("TF_CONFIG")
     _refuse_several_workers()

@@ -35,7 +35,7 @@ def artifacts(runs: Runs, component: str, kind: str, key: str) -> list:
 
 @pytest.mark.slow
 def test_a_new_span_trains_on_its_window_and_the_same_one_is_all_cache(tmp_path):
-    from preprocessing.demo_shapes import make_demo_shapes
+    from preprocessing.datasets.demo import make_demo_shapes
 
     runs = Runs(tmp_path)
     deliveries = {
@@ -43,7 +43,7 @@ def test_a_new_span_trains_on_its_window_and_the_same_one_is_all_cache(tmp_path)
         for span in (1, 2, 3)
     }
     from pipeline.config import parse_config
-    from preprocessing.spans import add_span
+    from preprocessing.conversion.spans import add_span
 
     # The first delivery only waits for the second.
     add_span(deliveries[1], runs.out / "spans", 1, 2, parse_config(CONFIG, "x").data)

@@ -3,9 +3,8 @@
     python -m tests.fuzz.fuzz_parsers               all parsers, then hypothesis
     python -m tests.fuzz.fuzz_parsers NAME RUNS FOLDER [libFuzzer's options]   one parser
 
-Inputs that reached new code are kept in .cache/fuzz/<name>, and the next run begins with them. One
-that breaks a property is kept in out/fuzz, and the run ends with an error; pass its bytes to the
-parser's function in parsers.py to see it again.
+Inputs that reached new code are kept in .cache/fuzz/<name> for the next run, and those that break a
+property in out/fuzz: pass their bytes to the parser's function in parsers.py to reproduce it.
 """
 
 from __future__ import annotations
@@ -15,9 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-RUNS = 50_000
-EXAMPLES = 3_000
-SECONDS = 60
+RUNS, EXAMPLES, SECONDS = 50_000, 3_000, 60
 
 
 def fuzz_one(name: str, runs: str, folder: str, *options: str) -> None:
@@ -27,47 +24,38 @@ def fuzz_one(name: str, runs: str, folder: str, *options: str) -> None:
     with atheris.instrument_imports(include=["preprocessing"]):
         from tests.fuzz import parsers
 
-    corpus, seeds = Path(folder, "corpus"), Path(folder, "seeds")
-    for made in (corpus, seeds):
-        made.mkdir(parents=True, exist_ok=True)
-    for number, content in enumerate(parsers.SOUND[name]):
+    parser, sound = parsers.PARSERS[name]
+    corpus, seeds, words = (Path(folder, part) for part in ("corpus", "seeds", "words"))
+    corpus.mkdir(parents=True, exist_ok=True)
+    seeds.mkdir(exist_ok=True)
+    for number, content in enumerate(sound):
         (seeds / str(number)).write_bytes(content)
-    words = "".join('"' + "".join(f"\\x{b:02x}" for b in t) + '"\n' for t in parsers.TOKENS)
-    (Path(folder) / "words").write_text(words)
-    check = parsers.PARSERS[name]
+    escaped = ("".join(f"\\x{byte:02x}" for byte in token) for token in parsers.TOKENS)
+    words.write_text("".join(f'"{token}"\n' for token in escaped))
     accepted = tried = 0
 
-    def one(content: bytes) -> None:
+    def check(content: bytes) -> None:
         nonlocal accepted, tried
         tried += 1
-        accepted += check(content)
+        accepted += parser(content)
         if tried == int(runs):
             print(f"{name}: {tried} inputs, {accepted} accepted", flush=True)
 
-    arguments = [
-        f"-runs={runs}",
-        f"-dict={folder}/words",
-        "-max_len=4096",
-        "-timeout=20",
-        *options,
-        str(corpus),
-        str(seeds),
-    ]
-    atheris.Setup([sys.argv[0], *arguments], one)
+    limits = [f"-runs={runs}", f"-dict={words}", "-max_len=4096", "-timeout=20"]
+    atheris.Setup([sys.argv[0], *limits, *options, str(corpus), str(seeds)], check)
     atheris.Fuzz()
 
 
 def fuzz_all() -> int:
-    """Runs each parser in a process of its own, then hypothesis; 1 where something broke."""
+    """Runs each parser in its own process, then hypothesis; 1 if something broke."""
     from tests.fuzz.parsers import PARSERS
 
-    artifacts = Path("out/fuzz")
-    artifacts.mkdir(parents=True, exist_ok=True)
+    Path("out/fuzz").mkdir(parents=True, exist_ok=True)
     failed = []
     for name in PARSERS:
-        options = [f"-max_total_time={SECONDS}", f"-artifact_prefix={artifacts}/{name}-"]
-        command = [sys.executable, "-m", "tests.fuzz.fuzz_parsers", name, str(RUNS)]
         print(f"== {name}", flush=True)
+        command = [sys.executable, "-m", "tests.fuzz.fuzz_parsers", name, str(RUNS)]
+        options = [f"-max_total_time={SECONDS}", f"-artifact_prefix=out/fuzz/{name}-"]
         if subprocess.run([*command, f".cache/fuzz/{name}", *options], check=False).returncode:
             failed.append(name)
     pytest = [sys.executable, "-m", "pytest", "-n0", "-q", "tests/fuzz"]

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from model.devices import dtype_policy, training_device, training_strategy
 from model.training import train
-from model.training_error import TrainingError
+from schema.errors import UserError
 from tests.model.tiny_training import NARROW, ROCKET, SETTINGS, made
 
 DRIVER = Path(__file__).with_name("training_driver.py")
@@ -50,16 +50,16 @@ class Replicas:
 
 
 def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path):
-    with pytest.raises(TrainingError, match="batch_size is 4; it must be a multiple of the 3"):
+    with pytest.raises(UserError, match="batch_size is 4; it must be a multiple of the 3"):
         train(made(8, 0), made(4, 1), ROCKET, NARROW, SETTINGS, str(tmp_path), strategy=Replicas())
     fewer = SETTINGS.model_copy(update={"batch_size": 6})
-    with pytest.raises(TrainingError, match="train holds 2 clouds, fewer than the 3 replicas"):
+    with pytest.raises(UserError, match="train holds 2 clouds, fewer than the 3 replicas"):
         train(made(2, 0), made(4, 1), ROCKET, NARROW, fewer, str(tmp_path), strategy=Replicas())
 
 
 def test_a_draw_of_more_points_than_there_are_is_refused(tmp_path):
     settings = SETTINGS.model_copy(update={"points_per_draw": 33})
-    with pytest.raises(TrainingError, match="points_per_draw is 33, and the clouds have 32 points"):
+    with pytest.raises(UserError, match="points_per_draw is 33, and the clouds have 32 points"):
         train(made(8, 0), made(4, 1), ROCKET, NARROW, settings, str(tmp_path))
 
 
@@ -100,7 +100,7 @@ def gpus(monkeypatch):
 
 def test_a_gpu_that_tensorflow_was_not_built_for_is_named(gpus):
     gpus((8, 9), (12, 0))
-    with pytest.raises(TrainingError, match=r"Made-up GPU has compute capability 12\.0, .*up to 9"):
+    with pytest.raises(UserError, match=r"Made-up GPU has compute capability 12\.0, .*up to 9"):
         training_strategy()
 
 

@@ -16,8 +16,8 @@ from model import training
 from model.curves import CURVES_FILE, PICTURE_FILE
 from model.input_pipeline import TransformedClouds
 from model.training import identity, train
-from model.training_error import TrainingError
 from model.training_state import CURRENT, PREVIOUS, Checkpoint, TrainingState
+from schema.errors import UserError
 from tests.model.tiny_training import NARROW, PLAIN, RESUMED, ROCKET, SETTINGS, made
 
 HERE = Path(__file__).parent
@@ -139,7 +139,7 @@ def test_a_full_disk_is_said_and_keeps_what_is_there(state, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TrainingError, match=r"state: No space left on device\. .* make room"):
+    with pytest.raises(UserError, match=r"state: No space left on device\. .* make room"):
         state.save(checkpoint(3))
     monkeypatch.undo()
     assert sorted(os.listdir(state.folder)) == [PREVIOUS, CURRENT]
@@ -168,9 +168,7 @@ def test_a_loss_that_is_no_number_stops_training_and_its_batch_is_kept(tmp_path)
         clouds.points * np.array([1, 1, np.nan, 1])[:, None, None], clouds.labels, clouds.category
     )
     settings = SETTINGS.model_copy(update={"batch_size": 2, "points_per_draw": None})
-    with pytest.raises(
-        TrainingError, match=r"became nan at step [12] of epoch 1; .*bad_batch\.npz"
-    ):
+    with pytest.raises(UserError, match=r"became nan at step [12] of epoch 1; .*bad_batch\.npz"):
         train(broken, clouds, ROCKET, PLAIN, settings, str(tmp_path / "run"))
     with np.load(tmp_path / "run-stopped" / training.BAD_BATCH_FILE, allow_pickle=False) as batch:
         found = {name: batch[name] for name in batch.files}
@@ -189,7 +187,7 @@ def test_memory_that_runs_out_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(training.TrainingStep, "__call__", too_large)
     state = TrainingState(str(tmp_path / "state"))
     message = r"batch_size \(now 4\) .*points_per_draw \(now 24\).*now float32.* checkpoint is kept"
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(UserError, match=message):
         train(made(8, 0), made(4, 1), ROCKET, NARROW, SETTINGS, str(tmp_path), state=state)
 
 

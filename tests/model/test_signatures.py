@@ -10,10 +10,10 @@ from model import metrics
 from model.network import build_network
 from model.settings import NetworkSettings
 from model.signatures import PARTS_ASSET, calibration_counts, confusion_counts, export
-from preprocessing.examples import to_example
-from preprocessing.normalisation import normalise
+from preprocessing.conversion.records import to_example
+from preprocessing.tensors.normalisation import normalise
 from schema.categories import Category
-from schema.record import CloudRecord
+from schema.record import Cloud
 
 MUG = Category("Mug", "1", ("handle", "body"))
 ROCKET = Category("Rocket", "2", ("body", "fin", "nose"))
@@ -141,7 +141,7 @@ def test_serve_padded_ignores_what_lies_beyond_a_cloud(one, filling):
 def test_serve_padded_and_serve_examples_answer_as_serving_default_does(one):
     clouds = [cloud(1, 1), cloud(60, 2), cloud(100, 3)]
     points, sizes = padded(clouds, np.nan, 100)
-    records = [to_example(CloudRecord("x", "Rocket", points)) for points in clouds]
+    records = [to_example(Cloud("x", "Rocket", points)) for points in clouds]
     answers = [
         call(one["serve_padded"], points=points, num_points=sizes),
         call(one["serve_examples"], examples=records),
@@ -168,9 +168,7 @@ def test_evaluate_counts_as_the_metrics_do(one):
     rng = np.random.default_rng(0)
     clouds = [cloud(n, n) for n in (1, 60, 100)]
     labels = [rng.integers(-1, 3, len(points)) for points in clouds]
-    records = [
-        to_example(CloudRecord("x", "Rocket", *pair)) for pair in zip(clouds, labels, strict=True)
-    ]
+    records = [to_example(Cloud("x", "Rocket", *pair)) for pair in zip(clouds, labels, strict=True)]
     found = call(one["evaluate"], examples=records)
     assert found["category"].tolist() == [0, 0, 0]
     for place, (points, truth) in enumerate(zip(clouds, labels, strict=True)):
@@ -224,7 +222,7 @@ def test_examples_of_two_categories_carry_its_name(both):
     names, clouds = ["Rocket", "Mug"], [cloud(70, 1), cloud(40, 2)]
     labels = [rng.integers(-1, k, len(x)) for x, k in zip(clouds, (3, 2), strict=True)]
     records = [
-        to_example(CloudRecord("x", name, points, truth))
+        to_example(Cloud("x", name, points, truth))
         for name, points, truth in zip(names, clouds, labels, strict=True)
     ]
     served = call(both["serve_examples"], examples=records)["part"]
@@ -239,7 +237,7 @@ def test_examples_of_two_categories_carry_its_name(both):
 
 
 def test_an_example_of_an_unknown_category_is_refused(both):
-    record = to_example(CloudRecord("x", "Sofa", cloud(5)))
+    record = to_example(Cloud("x", "Sofa", cloud(5)))
     with pytest.raises(tf.errors.InvalidArgumentError, match="not one that this model"):
         both["serve_examples"](examples=tf.constant([record]))
 
@@ -248,7 +246,7 @@ def test_a_network_of_nan_answers_with_no_part(tmp_path):
     model = loaded((ROCKET,), tmp_path / "model", break_weights=True)
     points = cloud(20)[np.newaxis]
     assert (call(model.signatures["serving_default"], points=points)["part"] == -1).all()
-    record = to_example(CloudRecord("x", "Rocket", points[0], np.ones(20, np.int64)))
+    record = to_example(Cloud("x", "Rocket", points[0], np.ones(20, np.int64)))
     found = call(model.signatures["evaluate"], examples=[record])
     np.testing.assert_array_equal(found["confusion"], [[[0] * 4, [0, 0, 0, 20], [0] * 4]])
 

@@ -12,7 +12,7 @@ from model import trainer
 from model.network import build_network
 from model.trained_network import weights_path
 from model.trainer import run_fn
-from model.training_error import TrainingError
+from schema.errors import UserError
 from tests.model.tiny_training import PLAIN, ROCKET, SETTINGS, made
 
 
@@ -127,7 +127,7 @@ def test_it_starts_from_the_given_models_weights(arguments, given):
 
 def test_a_model_without_weights_cannot_be_started_from(arguments, given, tmp_path):
     (tmp_path / "saved_model.pb").touch()
-    with pytest.raises(TrainingError, match=r"model has no weights in .*warm_start none first"):
+    with pytest.raises(UserError, match=r"model has no weights in .*warm_start none first"):
         run_fn(arguments(base_model=str(tmp_path)))
 
 
@@ -152,14 +152,14 @@ def test_weights_of_another_shape_are_refused_in_a_sentence(arguments):
     (Path(fn_args.base_model) / "saved_model.pb").touch()
     wider = PLAIN.model_copy(update={"head_widths": (32,)})
     build_network(wider, 2).save_weights(path)
-    with pytest.raises(TrainingError, match="do not fit this network, which has other widths"):
+    with pytest.raises(UserError, match="do not fit this network, which has other widths"):
         run_fn(fn_args)
     build_network(PLAIN, 3).save_weights(path)
-    with pytest.raises(TrainingError, match=r"or other\s+parts.*warm_start none"):
+    with pytest.raises(UserError, match=r"or other\s+parts.*warm_start none"):
         run_fn(fn_args)
     with open(path, "wb") as file:
         file.write(b"no weights")
-    with pytest.raises(TrainingError, match="or the file is damaged"):
+    with pytest.raises(UserError, match="or the file is damaged"):
         run_fn(fn_args)
 
 
@@ -172,5 +172,5 @@ def test_transforms_count_of_each_classs_points_arrives(arguments, given):
 
 
 def test_classes_cannot_be_weighed_without_the_count(arguments):
-    with pytest.raises(TrainingError, match="class_weights is inverse_sqrt, and Transform's"):
+    with pytest.raises(UserError, match="class_weights is inverse_sqrt, and Transform's"):
         run_fn(arguments(class_points=None, class_weights="inverse_sqrt"))

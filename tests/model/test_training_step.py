@@ -9,7 +9,7 @@ from model import row_sums, training
 from model.loss import cross_entropy
 from model.network import build_network
 from model.training import TrainingStep, train
-from model.training_error import TrainingError
+from schema.errors import UserError
 from tests.model.tiny_training import PLAIN, ROCKET, SETTINGS, made
 
 
@@ -104,5 +104,5 @@ def test_gradients_that_float16_never_holds_end_training(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "cross_entropy", lambda *given: cross_entropy(*given) * 1e34)
     settings = SETTINGS.model_copy(update={"epochs": 50, "precision": "float16"})
     clouds = made(16, 0)
-    with pytest.raises(TrainingError, match=r"float16 does not hold .*precision to float32"):
+    with pytest.raises(UserError, match=r"float16 does not hold .*precision to float32"):
         train(clouds, made(4, 1), ROCKET, PLAIN, settings, str(tmp_path))

@@ -16,9 +16,9 @@ from model.curves import CURVES_FILE
 from model.run_arguments import chosen_recipe
 from model.search_space import search_space, with_choice
 from model.settings import NetworkSettings, TrainingSettings, TuningSettings
-from model.training_error import TrainingError
 from model.tuner import ConfigThenRandom, RecipeTuner, best_score, tuner_fn
 from schema.categories import Category
+from schema.errors import UserError
 
 ROCKET = Category("Rocket", "1", ("body", "nose"))
 POINTS = 32
@@ -134,9 +134,11 @@ def failing(tmp_path, monkeypatch, error, trials=2):
 
 
 def test_no_recipe_is_chosen_where_every_trial_failed(tmp_path, monkeypatch):
-    tuner = failing(tmp_path, monkeypatch, TrainingError("the loss became nan"), trials=5)
+    tuner = failing(
+        tmp_path, monkeypatch, UserError("cannot_train", "the loss became nan"), trials=5
+    )
     said = r"^none of the Tuner's 5 trials could be trained\. .*: the loss became nan$"
-    with pytest.raises(TrainingError, match=said):
+    with pytest.raises(UserError, match=said):
         tuner.search(clouds=None, validation=None)
 
 

@@ -19,8 +19,8 @@ from model.curves import CURVES_FILE, TENSORBOARD_FOLDER, Curves
 from model.devices import is_chief, training_strategy
 from model.network import build_network
 from model.trained_network import weights_path
-from model.training_error import TrainingError
 from model.workers import check_same_start, lost_workers_named, wait_for_all
+from schema.errors import UserError
 from tests.google_storage import google_storage
 from tests.model.test_trainer import write
 from tests.model.tiny_training import PLAIN, ROCKET, SETTINGS, made
@@ -218,7 +218,7 @@ def test_errors_that_are_not_of_a_lost_worker_stay_what_they_are():
         with pytest.raises(tf.errors.UnavailableError), lost_workers_named(strategy, "x"):
             raise error
     with (
-        pytest.raises(TrainingError, match=r"worker worker:1 \(there:2\) was lost.* timeout\)"),
+        pytest.raises(UserError, match=r"worker worker:1 \(there:2\) was lost.* timeout\)"),
         lost_workers_named(Strategy(), "it goes on"),
     ):
         raise collective
@@ -234,14 +234,14 @@ def test_one_process_waits_for_nobody():
 def test_workers_that_found_different_checkpoints_are_stopped(monkeypatch):
     monkeypatch.setattr("model.workers._mean_over_workers", lambda strategy, value: 3.0)
     check_same_start(Strategy(), 3)
-    with pytest.raises(TrainingError, match=r"behind step 6, and others another one .*all workers"):
+    with pytest.raises(UserError, match=r"behind step 6, and others another one .*all workers"):
         check_same_start(Strategy(), 6)
 
 
 @pytest.mark.parametrize("config", ["{", '["host:1"]', '{"cluster": {"worker": 3}}'])
 def test_a_tf_config_that_cannot_be_read_is_named(monkeypatch, config):
     monkeypatch.setenv("TF_CONFIG", config)
-    with pytest.raises(TrainingError, match=r"environment variable TF_CONFIG is .*expected JSON"):
+    with pytest.raises(UserError, match=r"environment variable TF_CONFIG is .*expected JSON"):
         training_strategy()
 
 
@@ -259,7 +259,7 @@ def test_workers_must_be_started_in_a_process_of_their_own(monkeypatch):
     cluster = {"worker": ["localhost:1", "localhost:2"]}
     task = {"type": "worker", "index": 0}
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
-    with pytest.raises(TrainingError, match=r"localhost:1, localhost:2\) cannot train together"):
+    with pytest.raises(UserError, match=r"localhost:1, localhost:2\) cannot train together"):
         training_strategy()
 
 

@@ -3,7 +3,7 @@
 TF_CONFIG=... python workers_driver.py ARGUMENTS [STEPS]
 
 ARGUMENTS is a JSON file with the attributes of TFX's FnArgs. With STEPS the process kills itself
-with -9 before step STEPS + 1. A TrainingError ends it with its sentence and status 1.
+with -9 before step STEPS + 1. A UserError ends it with its sentence and status 1.
 """
 
 import json
@@ -18,7 +18,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import tensorflow as tf
 
 from model import trainer, training
-from model.training_error import TrainingError
+from schema.errors import UserError
 from schema.record import CATEGORY, POINTS
 
 
@@ -70,7 +70,7 @@ if __name__ == "__main__":
         die_before(int(sys.argv[2]))
     try:
         trainer.run_fn(SimpleNamespace(**arguments))
-    except TrainingError as error:
-        sys.exit(f"TrainingError: {error}")
+    except UserError as error:
+        sys.exit(f"UserError: {error}")
     # What TFX's executor looks for as soon as run_fn is done, on every worker.
     print("the model is there:", Path(arguments["serving_model_dir"]).exists())

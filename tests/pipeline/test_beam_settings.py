@@ -16,12 +16,14 @@ from pipeline.beam_settings import (
     BEAM_WORK,
     CONVERSION,
     OPTIONS_OF,
+    BeamSettings,
     beam_args,
     with_dataflow_defaults,
 )
-from pipeline.config import ConfigError, load_config, parse_config
+from pipeline.config import load_config, parse_config
 from pipeline.graph import create_pipeline
-from preprocessing.in_process import IN_PROCESS
+from preprocessing.conversion.beam_options import IN_PROCESS
+from schema.errors import UserError
 from tests.pipeline.test_graph import places
 
 DIRECT = list(IN_PROCESS)
@@ -264,6 +266,11 @@ def test_the_graph_gives_each_component_its_own():
     }
 
 
+def test_the_description_names_all_beam_work():
+    description = BeamSettings.model_fields["components"].description
+    assert all(name in description for name in BEAM_WORK)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -342,7 +349,7 @@ def test_the_graph_gives_each_component_its_own():
     ],
 )
 def test_what_cannot_work_is_refused_in_a_sentence(text, words):
-    with pytest.raises(ConfigError) as raised:
+    with pytest.raises(UserError) as raised:
         beam_args(settings(text))
     said = str(raised.value)
     assert words in said
@@ -352,7 +359,7 @@ def test_what_cannot_work_is_refused_in_a_sentence(text, words):
 def test_a_jar_without_java(jar, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     flink = {"master": "[local]", "job_server_jar": jar}
-    with pytest.raises(ConfigError, match="started with java, which is not on"):
+    with pytest.raises(UserError, match="started with java, which is not on"):
         beam_args(settings(json.dumps({"runner": "flink", "flink": flink})))
 
 
@@ -360,10 +367,10 @@ def test_a_jar_without_java(jar, monkeypatch, tmp_path):
     "text", ["{runner: fink}", "{flink: {mastr: a}}", "{flink: {environment_type: VM}}"]
 )
 def test_a_misspelled_setting_is_found_when_the_config_is_read(text):
-    with pytest.raises(ConfigError, match=r"config mine\.yaml"):
+    with pytest.raises(UserError, match=r"config mine\.yaml"):
         settings(text)
 
 
 def test_a_component_without_beam_work_has_no_options():
-    with pytest.raises(ConfigError, match="Trainer has no Beam work"):
+    with pytest.raises(UserError, match="Trainer has no Beam work"):
         beam_args(load_config("demo").beam, "Trainer")

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from pipeline import local_runner
 from pipeline.beam_workers import about_images, check_job_servers
 from pipeline.cli import main
-from pipeline.config_error import ConfigError
+from schema.errors import UserError
 
 
 def test_a_job_server_that_answers_is_all_right():
@@ -21,18 +21,18 @@ def test_no_other_option_is_connected_to(closed_port):
 
 
 def test_one_that_does_not_answer_is_named(closed_port):
-    with pytest.raises(ConfigError, match=rf"no job server answers at 127.0.0.1:{closed_port} "):
+    with pytest.raises(UserError, match=rf"no job server answers at 127.0.0.1:{closed_port} "):
         check_job_servers([f"--job_endpoint=127.0.0.1:{closed_port}"])
 
 
 @pytest.mark.parametrize("endpoint", ["localhost", "localhost:x", ":8099", ""])
 def test_what_is_no_address_is_told_what_one_looks_like(endpoint):
-    with pytest.raises(ConfigError, match=r"give host:port"):
+    with pytest.raises(UserError, match=r"give host:port"):
         check_job_servers([f"--job_endpoint={endpoint}"])
 
 
 def test_a_port_beyond_all_ports_is_no_traceback():
-    with pytest.raises(ConfigError, match=r"no job server answers at 127\.0\.0\.1:70000"):
+    with pytest.raises(UserError, match=r"no job server answers at 127\.0\.0\.1:70000"):
         check_job_servers(["--job_endpoint=127.0.0.1:70000"])
 
 

@@ -14,11 +14,12 @@ from components.endpoint_pusher.executor import ENCRYPTION_KEY
 from pipeline import kubeflow_checks, vertex_checks, vertex_runner
 from pipeline.cli import main
 from pipeline.compilation import IMAGE_FOLDER, cluster_places
-from pipeline.config import ConfigError, load_config, parse_config, to_yaml
+from pipeline.config import load_config, parse_config, to_yaml
 from pipeline.specs import compile_specs
 from pipeline.vertex_machines import check_machine
-from preprocessing.convert import convert
-from preprocessing.demo_shapes import make_demo_shapes
+from preprocessing.conversion.convert import convert
+from preprocessing.datasets.demo import make_demo_shapes
+from schema.errors import UserError
 
 EXAMPLE = load_config("cluster_example")
 ROOT = Path(__file__).resolve().parents[2]
@@ -328,15 +329,15 @@ def test_the_manifest_says_which_parts_and_which_of_them_are_tested(tmp_path):
 def test_what_cannot_work_is_said_before_anything_is_written(
     section, changes, platform, words, tmp_path
 ):
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(UserError, match=words):
         list(compile_specs(changed(section, **changes), "", [platform], tmp_path / "specs"))
     assert not list(tmp_path.glob("specs/*"))
 
 
 def test_docker_is_refused_and_a_bucket_is_asked_for():
-    with pytest.raises(ConfigError, match="no step of kubeflow has a Docker daemon"):
+    with pytest.raises(UserError, match="no step of kubeflow has a Docker daemon"):
         kubeflow_checks.check(EXAMPLE.model_copy(update={"infra_validation": "docker"}))
-    with pytest.raises(ConfigError, match=r"vertex.root: found '/data'"):
+    with pytest.raises(UserError, match=r"vertex.root: found '/data'"):
         changed("vertex", root="/data")
 
 
@@ -358,16 +359,16 @@ def test_dataflow_jobs_of_vertexs_steps_run_where_and_as_whom_the_steps_do(tmp_p
         f"--service_account_email={vertex.service_account}",
     ):
         assert option in text
-    with pytest.raises(ConfigError, match=r"beam.dataflow.project is not given"):
+    with pytest.raises(UserError, match=r"beam.dataflow.project is not given"):
         kubeflow_checks.check(changed("beam", **beam))
 
 
 def test_a_runner_of_this_machine_is_refused():
     flink = {"master": "[local]", "job_endpoint": "localhost:8099"}
     beam = EXAMPLE.beam.model_validate({"runner": "flink", "flink": flink})
-    with pytest.raises(ConfigError, match=r"LOOPBACK, which holds .* not inside a step of vertex"):
+    with pytest.raises(UserError, match=r"LOOPBACK, which holds .* not inside a step of vertex"):
         vertex_checks.check(EXAMPLE.model_copy(update={"beam": beam}))
-    with pytest.raises(ConfigError, match=r"beam.components.Transform has Beam started with --env"):
+    with pytest.raises(UserError, match=r"beam.components.Transform has Beam started with --env"):
         vertex_checks.check(changed("beam", flink=flink, components={"Transform": FLINK}))
     # Conversion is started from here.
     vertex_checks.check(changed("beam", flink=flink, components={"Conversion": FLINK}))
@@ -377,7 +378,7 @@ def test_a_step_starts_no_job_server():
     image = {"environment_type": "DOCKER", "environment_config": "image:1"}
     flink = {"master": "flink:8081", "job_server_jar": "published", **image}
     sentence = r"beam.components.Transform has Beam started with beam.flink.job_server_jar, which"
-    with pytest.raises(ConfigError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         kubeflow_checks.check(changed("beam", flink=flink, components={"Transform": FLINK}))
 
 
@@ -416,15 +417,13 @@ def test_a_machine_takes_the_gpus_that_google_has_in_it(machine, kind, count):
     ],
 )
 def test_gpus_that_a_machine_has_not_are_refused(machine, kind, count, words):
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(UserError, match=words):
         check_machine("vertex.training", machine, kind, count)
 
 
 def test_a_category_that_is_not_shapenets_needs_the_manifest(tmp_path):
     config = changed("data", category="Rocketship")
-    with pytest.raises(
-        ConfigError, match=r"data.category is Rocketship, whose parts only the data"
-    ):
+    with pytest.raises(UserError, match=r"data.category is Rocketship, whose parts only the data"):
         cluster_places(config, config.vertex, None)
 
 
@@ -480,7 +479,7 @@ def test_what_can_be_said_before_tensorflow_is_loaded_is_said_before(tmp_path):
         (["--config", no_region], "vertex.region is missing"),
         (["--config", gpu], "found 'NVIDIA_T4'"),
         (["--config", good, "--manifest", "/nowhere.json"], "/nowhere.json cannot be read"),
-        (["--config", good, "--manifest", good], "is no manifest of a data set (no JSON: line 1"),
+        (["--config", good, "--manifest", good], "good.yaml, line 1: "),
         (["--config", file("rocket.yaml", mine.replace("Airplane", "Rocketship"))], "--manifest"),
     ]
     only_submit = [

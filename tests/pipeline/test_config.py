@@ -6,7 +6,6 @@ import pytest
 
 from model.network import build_network
 from pipeline.config import (
-    ConfigError,
     PipelineConfig,
     describe_fields,
     load_config,
@@ -14,8 +13,9 @@ from pipeline.config import (
     preset_names,
     to_yaml,
 )
-from preprocessing.settings import Settings
 from schema.categories import SHAPENET_CATEGORIES
+from schema.errors import UserError
+from schema.settings import Settings
 
 
 def fields(section=PipelineConfig, prefix=""):
@@ -155,7 +155,7 @@ BOUND = "{part_iou_of: {engine: {minimun: 0.5}}}"
     ],
 )
 def test_a_mistake_is_said_in_a_sentence(text, message):
-    with pytest.raises(ConfigError) as raised:
+    with pytest.raises(UserError) as raised:
         parse_config(text, "mine.yaml")
     said = str(raised.value)
     assert said.startswith("config mine.yaml")
@@ -193,13 +193,13 @@ def test_a_machine_that_there_is_is_taken(machine):
 
 
 def test_two_mistakes_are_both_said():
-    with pytest.raises(ConfigError, match=r"training\.epochs: .*; unknown key nam;"):
+    with pytest.raises(UserError, match=r"training\.epochs: .*; unknown key nam;"):
         parse_config("{training: {epochs: 0}, nam: x}", "mine.yaml")
 
 
 def test_what_is_neither_preset_nor_file_is_said_with_the_presets(tmp_path):
     for name in ("airplain", str(tmp_path / "missing.yaml"), str(tmp_path)):
-        with pytest.raises(ConfigError, match="neither a preset") as raised:
+        with pytest.raises(UserError, match="neither a preset") as raised:
             load_config(name)
         assert name in str(raised.value) and "keras_example" in str(raised.value)
 
@@ -207,7 +207,7 @@ def test_what_is_neither_preset_nor_file_is_said_with_the_presets(tmp_path):
 def test_a_file_that_is_no_text_is_said(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_bytes(b"name: \xff\xfe")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot be read"):
         load_config(str(path))
 
 
@@ -225,7 +225,7 @@ def test_every_field_has_a_description_and_a_row():
 
 
 def test_an_unknown_precision_is_said():
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(UserError) as refused:
         parse_config("training: {precision: int8}", "mine.yaml")
     assert "training.precision: found 'int8'" in str(refused.value)
     assert "'float32', 'bfloat16' or 'float16'" in str(refused.value)

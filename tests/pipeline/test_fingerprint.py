@@ -8,12 +8,12 @@ import pytest
 from pipeline import fingerprint
 from pipeline.fingerprint import code_fingerprint, own_imports
 
-ROOM = "a_room_for_fingerprints"
+PACKAGE = "a_room_for_fingerprints"
 FILES = {
     "__init__": '"""A room."""\n',
-    "start": f"import json\nfrom {ROOM} import direct\n\n\ndef late():\n    import {ROOM}.inside\n",
-    "direct": f"from {ROOM}.far import VALUE\n",
-    "far": f"VALUE = 1\n\n\ndef round():\n    import {ROOM}.start\n",
+    "start": f"import json\nfrom {PACKAGE} import direct\n\n\ndef late():\n    import {PACKAGE}.inside\n",
+    "direct": f"from {PACKAGE}.far import VALUE\n",
+    "far": f"VALUE = 1\n\n\ndef round():\n    import {PACKAGE}.start\n",
     "inside": "INSIDE = 1\n",
     "alien": "ALIEN = 1\n",
 }
@@ -22,14 +22,14 @@ FILES = {
 @pytest.fixture
 def room(tmp_path, monkeypatch):
     """A room of its own, importable while the test runs."""
-    folder = tmp_path / ROOM
+    folder = tmp_path / PACKAGE
     folder.mkdir()
     for name, text in FILES.items():
         (folder / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(fingerprint, "ROOMS", (ROOM,))
+    monkeypatch.setattr(fingerprint, "PACKAGES", (PACKAGE,))
     yield folder
-    for name in [name for name in sys.modules if name.split(".")[0] == ROOM]:
+    for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
         del sys.modules[name]
 
 
@@ -38,26 +38,26 @@ def room(tmp_path, monkeypatch):
     [("start", True), ("direct", True), ("far", True), ("inside", True), ("alien", False)],
 )
 def test_it_changes_with_what_is_imported_and_with_nothing_else(room, changed, matters):
-    before = code_fingerprint(f"{ROOM}.start")
-    assert code_fingerprint(f"{ROOM}.start") == before
+    before = code_fingerprint(f"{PACKAGE}.start")
+    assert code_fingerprint(f"{PACKAGE}.start") == before
     path = room / f"{changed}.py"
     path.write_text(path.read_text() + "# changed\n")
-    assert (code_fingerprint(f"{ROOM}.start") != before) == matters
+    assert (code_fingerprint(f"{PACKAGE}.start") != before) == matters
 
 
 def test_a_new_name_for_the_same_code_is_other_code(room):
     (room / "inside.py").rename(room / "renamed.py")
-    assert code_fingerprint(f"{ROOM}.renamed") != code_fingerprint(f"{ROOM}.alien")
+    assert code_fingerprint(f"{PACKAGE}.renamed") != code_fingerprint(f"{PACKAGE}.alien")
 
 
 def test_the_order_of_the_modules_does_not_matter(room):
-    names = [f"{ROOM}.start", f"{ROOM}.alien"]
+    names = [f"{PACKAGE}.start", f"{PACKAGE}.alien"]
     assert code_fingerprint(*names) == code_fingerprint(*names[::-1])
     assert code_fingerprint(*names) != code_fingerprint(names[0])
 
 
 def test_sixteen_hexadecimal_digits():
-    found = code_fingerprint("preprocessing.transform")
+    found = code_fingerprint("preprocessing.tensors.transform")
     assert len(found) == 16
     int(found, 16)
 

@@ -11,10 +11,11 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
 
-from pipeline.config import ConfigError, load_config
+from pipeline.config import load_config
 from pipeline.graph import Places, create_pipeline, evaluation_config
 from pipeline.platforms import Platform
 from schema.categories import SHAPENET_CATEGORIES
+from schema.errors import UserError
 
 OPTIONAL = {"Tuner", "UnlabelledExampleGen", "BulkInferrer", "PredictedParts"}
 
@@ -176,7 +177,7 @@ def test_bounds_on_slices_errors_and_differences_in_tfmas_terms():
     ],
 )
 def test_a_bound_on_what_the_data_does_not_have_is_refused(bounds, words):
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(UserError, match=words):
         evaluation_config(with_bounds(**bounds), places("x"))
 
 

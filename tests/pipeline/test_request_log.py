@@ -8,10 +8,11 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.request_log import RequestLog
-from preprocessing.examples import from_example, to_example
-from preprocessing.findings import BadInput
-from preprocessing.tfrecord import Writer, read_records
-from schema.record import UNKNOWN_CATEGORY, CloudRecord
+from preprocessing.conversion.manifest import Manifest
+from preprocessing.conversion.records import from_example, to_example
+from preprocessing.conversion.records import Writer, read_records
+from schema.errors import UserError
+from schema.record import UNKNOWN_CATEGORY, Cloud
 from tests.model.test_signatures import ROCKET, cloud
 from tests.pipeline.test_segment import exported
 
@@ -59,9 +60,9 @@ def test_where_nothing_was_answered_there_is_no_log(path):
 def test_a_log_that_is_there_stays(path):
     path.parent.mkdir()
     path.write_bytes(b"mine")
-    with pytest.raises(BadInput, match="it is there already"):
+    with pytest.raises(UserError, match="it is there already"):
         RequestLog(path, 1.0, "")
-    with pytest.raises(BadInput, match=r"ends in \.tfrecord\.gz"):
+    with pytest.raises(UserError, match=r"ends in \.tfrecord\.gz"):
         RequestLog(path.with_name("log.txt"), 1.0, "")
     assert path.read_bytes() == b"mine"
 
@@ -87,8 +88,15 @@ def write(path, scale, category="Rocket"):
         writer = Writer(file)
         for number in range(20):
             points = (scale * rng.normal(size=(60, 3))).astype(np.float32)
-            writer.write(to_example(CloudRecord(f"{number}", category, points)))
+            writer.write(to_example(Cloud(f"{number}", category, points)))
         writer.close()
+
+
+def write_training_data(folder):
+    """A converted data set as far as skew reads it."""
+    manifest = Manifest("", "", "0" * 64, {}, (), (), (), ())
+    write(folder / manifest.version / "train" / "part-0.tfrecord.gz", 1.0)
+    (folder / "manifest.json").write_text(manifest.to_text())
 
 
 def skew(*arguments):
@@ -99,8 +107,7 @@ def skew(*arguments):
 
 @pytest.mark.slow
 def test_clouds_in_another_unit_are_found_and_like_ones_are_not(tmp_path):
-    write(tmp_path / "data" / "train" / "part-0.tfrecord.gz", 1.0)
-    (tmp_path / "data" / "manifest.json").write_text("{}")
+    write_training_data(tmp_path / "data")
     write(tmp_path / "like.tfrecord.gz", 1.02)
     status, said = skew(tmp_path / "like.tfrecord.gz", tmp_path / "data")
     assert status == 0, said
@@ -118,12 +125,11 @@ def test_what_cannot_be_compared_is_a_sentence(tmp_path):
     assert skew(log, tmp_path)[1].endswith("writes one.\n")
     write(log, 1.0)
     status, said = skew(log, tmp_path)
-    assert status == 2 and "no converted data set with a training split" in said
-    write(tmp_path / "train" / "part-0.tfrecord.gz", 1.0)
-    (tmp_path / "manifest.json").write_text("{}")
+    assert status == 2 and "manifest.json" in said
+    write_training_data(tmp_path)
     log.write_bytes(log.read_bytes()[:200])
     status, said = skew(log, tmp_path)
-    assert status == 2 and "log.tfrecord.gz: it is no log that" in said and "cut short" in said
+    assert status == 2 and "log.tfrecord.gz: it is no log that" in said
     assert "give such a log, or fetch it again." in said and "Convert" not in said
 
 
@@ -133,14 +139,13 @@ def test_what_cannot_be_compared_is_a_sentence(tmp_path):
     ids=["words", "empty", "compressed words"],
 )
 def test_what_is_no_log_is_said_to_be_none(content, tmp_path):
-    write(tmp_path / "train" / "part-0.tfrecord.gz", 1.0)
-    (tmp_path / "manifest.json").write_text("{}")
+    write_training_data(tmp_path)
     (tmp_path / "ok.txt").write_bytes(content)
     status, said = skew(tmp_path / "ok.txt", tmp_path)
     assert status == 2 and "ok.txt: it is no log that `segment --log-requests` wrote" in said
     assert "Convert" not in said
-    status, said = skew(tmp_path / "train", tmp_path)
-    assert status == 2 and "train: it cannot be read (is a directory)" in said
+    status, said = skew(tmp_path / ("0" * 16), tmp_path)
+    assert status == 2 and "it cannot be read (is a directory)" in said
 
 
 @pytest.mark.parametrize("category", ["Airplane", "Rover", ""])
@@ -159,10 +164,10 @@ def test_inspect_shows_a_log_as_unlabelled_clouds(category, path, tmp_path):
 
 def test_inspect_refuses_clouds_whose_labels_are_missing_among_others(path, tmp_path):
     path.parent.mkdir()
-    labelled = CloudRecord("labelled", "Airplane", cloud(20), np.zeros(20, np.int64))
+    labelled = Cloud("labelled", "Airplane", cloud(20), np.zeros(20, np.int64))
     with open(path, "wb") as file:
         writer = Writer(file)
-        writer.write(to_example(CloudRecord("bare", "Airplane", cloud(20, seed=1))))
+        writer.write(to_example(Cloud("bare", "Airplane", cloud(20, seed=1))))
         writer.write(to_example(labelled))
         writer.close()
     done = CliRunner().invoke(main, ["inspect", str(path), "--no-page"])

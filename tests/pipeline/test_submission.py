@@ -17,16 +17,17 @@ from google.cloud.aiplatform_v1 import Schedule
 from google.cloud.storage import Bucket
 
 from pipeline.cli import main
-from pipeline.config import ConfigError, load_config, parse_config, to_yaml
+from pipeline.config import load_config, parse_config, to_yaml
 from pipeline.specs import compile_specs
 from pipeline.submission import (
     Submission,
-    SubmissionError,
+    UserError,
     run_parameters,
     submit_to_kubeflow,
     submit_to_vertex,
 )
 from pipeline.submission_checks import check_buckets, check_submission
+from schema.errors import UserError
 from tests.google_storage import google_storage
 
 EXAMPLE = load_config("cluster_example")
@@ -44,7 +45,7 @@ def test_the_parameters_of_a_run():
     assert CHANGES["data_root"] == "gs://bucket/other"
     assert json.loads(CHANGES["train_args"]) == {"splits": ["train"], "num_steps": 500}
     assert run_parameters("", None) == {}
-    with pytest.raises(ConfigError, match="the data is 'here'; a cluster reads from a bucket"):
+    with pytest.raises(UserError, match="the data is 'here'; a cluster reads from a bucket"):
         run_parameters("here", None)
 
 
@@ -72,19 +73,19 @@ def test_a_schedule_of_the_platforms_own_form_passes(platform, schedule):
     ],
 )
 def test_a_schedule_that_is_none_is_refused(platform, schedule, words):
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(UserError, match=words):
         check_submission(MINE, platform, schedule, False)
 
 
 def test_a_schedule_is_not_waited_for():
-    with pytest.raises(ConfigError, match="--wait waits for a run that starts now"):
+    with pytest.raises(UserError, match="--wait waits for a run that starts now"):
         check_submission(MINE, "vertex", "0 3 * * 1", True)
 
 
 def test_the_examples_made_up_names_are_refused():
-    with pytest.raises(ConfigError, match=r"vertex.root is gs://example-bucket.*put your own in"):
+    with pytest.raises(UserError, match=r"vertex.root is gs://example-bucket.*put your own in"):
         check_submission(EXAMPLE, "vertex", "", False)
-    with pytest.raises(ConfigError, match=r"kubeflow.root is gs://example-bucket"):
+    with pytest.raises(UserError, match=r"kubeflow.root is gs://example-bucket"):
         check_submission(EXAMPLE, "kubeflow", "", False)
     own = to_yaml(EXAMPLE).replace("example-", "our-example-")
     check_submission(parse_config(own, "own"), "vertex", "", False)
@@ -223,7 +224,7 @@ def test_who_submits_stands_where_kfps_client_looks(
     submit_to_kubeflow(Submission(at(api), specs["kubeflow"], {}), print)
     assert {headers[header[0]] for headers in api.headers} == {header[1]}
     file.write_text(json.dumps(context))
-    with pytest.raises(SubmissionError, match=r"context.json lacks 'namespace', which"):
+    with pytest.raises(UserError, match=r"context.json lacks 'namespace', which"):
         submit_to_kubeflow(Submission(at(api), specs["kubeflow"], {}), print)
 
 
@@ -232,24 +233,24 @@ def test_kubeflow_is_given_no_second_schedule_of_the_same_name(api, specs):
         {"recurring_run_id": "s0", "display_name": "another"},
         {"recurring_run_id": "s1", "display_name": "pointnet-parts"},
     ]
-    with pytest.raises(SubmissionError, match=r"a recurring run pointnet-parts .* s1; delete it"):
+    with pytest.raises(UserError, match=r"a recurring run pointnet-parts .* s1; delete it"):
         submit_to_kubeflow(Submission(at(api), specs["kubeflow"], {}, "0 0 3 * * 1"), print)
     assert not [path for path, _ in api.posted if path.endswith("/recurringruns")]
 
 
 def test_a_failed_run_and_a_refusal_are_said(api, specs):
     api.state = "FAILED"
-    with pytest.raises(SubmissionError, match="the run r1 ended as FAILED"):
+    with pytest.raises(UserError, match="the run r1 ended as FAILED"):
         submit_to_kubeflow(Submission(at(api), specs["kubeflow"], {}, "", True), print)
     api.refused = True
-    with pytest.raises(SubmissionError, match=r"Kubeflow Pipelines at http://127.*400"):
+    with pytest.raises(UserError, match=r"Kubeflow Pipelines at http://127.*400"):
         submit_to_kubeflow(Submission(at(api), specs["kubeflow"], {}, "", False), print)
 
 
 def test_a_cancelled_run_is_not_waited_for(api, specs, monkeypatch):
     monkeypatch.setattr("pipeline.submission._LONGEST_UNSEEN_SECONDS", -1)  # seen at once
     api.state = "CANCELED"
-    with pytest.raises(SubmissionError, match="the run r1 ended as CANCELED"):
+    with pytest.raises(UserError, match="the run r1 ended as CANCELED"):
         submit_to_kubeflow(Submission(at(api), specs["kubeflow"], {}, "", True), print)
 
 
@@ -259,7 +260,7 @@ def test_no_kubeflow_there_is_said(specs, monkeypatch, tmp_path, caplog):
     kubeflow = EXAMPLE.kubeflow.model_copy(update={"host": "http://127.0.0.1:9"})
     config = EXAMPLE.model_copy(update={"kubeflow": kubeflow})
     with pytest.raises(
-        SubmissionError,
+        UserError,
         match=r"127.0.0.1:9 cannot be reached \(connection refused\); see whether kubeflow.host is "
         r"right, .*port-forward",
     ):
@@ -346,7 +347,7 @@ def test_a_run_that_did_not_start_is_said_to_have_failed(vertex_calls, specs, mo
         raise Forbidden("no aiplatform.pipelineJobs.create")
 
     monkeypatch.setattr(aiplatform.PipelineJob, "submit", refused)
-    with pytest.raises(SubmissionError, match=r"403 no aiplatform\.pipelineJobs\.create"):
+    with pytest.raises(UserError, match=r"403 no aiplatform\.pipelineJobs\.create"):
         submit_to_vertex(Submission(EXAMPLE, specs["vertex"], {}), print)
 
 
@@ -369,7 +370,7 @@ def test_vertex_is_given_no_second_schedule_of_the_same_name(
         submit_to_vertex(run, print)
     else:
         with pytest.raises(
-            SubmissionError,
+            UserError,
             match=r"a schedule pointnet-parts \(0 4 \* \* 1\) is there already, schedules/7",
         ):
             submit_to_vertex(run, print)
@@ -391,7 +392,7 @@ def test_a_bucket_that_is_not_there_is_not_made(vertex_calls, specs, monkeypatch
         return False
 
     monkeypatch.setattr(Bucket, "exists", exists)
-    with pytest.raises(SubmissionError, match=r"there is no bucket example-bucket, which vertex.r"):
+    with pytest.raises(UserError, match=r"there is no bucket example-bucket, which vertex.r"):
         submit_to_vertex(Submission(EXAMPLE, specs["vertex"], {}), print)
     assert looked_for == ["example-bucket"]
     assert not vertex_calls
@@ -411,7 +412,7 @@ def test_a_run_that_fails_on_vertex_is_said(vertex_calls, specs, monkeypatch):
         raise RuntimeError("Job failed with:\ncode: 9\nmessage: The Trainer failed")
 
     monkeypatch.setattr(aiplatform.PipelineJob, "wait", wait)
-    with pytest.raises(SubmissionError, match=r"\(example-project, europe-west4\): Job failed"):
+    with pytest.raises(UserError, match=r"\(example-project, europe-west4\): Job failed"):
         submit_to_vertex(Submission(EXAMPLE, specs["vertex"], {}, "", True), print)
 
 
@@ -420,7 +421,7 @@ def test_without_credentials_the_way_to_them_is_said(specs, monkeypatch, tmp_pat
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
-    with pytest.raises(SubmissionError, match=r"no credentials .*`gcloud auth application-"):
+    with pytest.raises(UserError, match=r"no credentials .*`gcloud auth application-"):
         submit_to_vertex(Submission(EXAMPLE, specs["vertex"], {}, "", False), print)
 
 
@@ -428,9 +429,7 @@ def test_a_google_out_of_reach_is_not_called_missing_credentials(
     specs, monkeypatch, key_of_a_dead_token_service
 ):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key_of_a_dead_token_service))
-    with pytest.raises(
-        SubmissionError, match=r"europe-west4\): Google cannot be reached \(.*refus"
-    ):
+    with pytest.raises(UserError, match=r"europe-west4\): Google cannot be reached \(.*refus"):
         submit_to_vertex(Submission(EXAMPLE, specs["vertex"], {}, "", False), print)
 
 
@@ -442,7 +441,7 @@ def test_a_mistyped_bucket_is_said_where_google_can_be_asked(tmp_path, monkeypat
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         check_buckets({**PLACES, "--data": ""})
-        with pytest.raises(ConfigError, match=r"no bucket heer, which --data \(gs://heer/data\)"):
+        with pytest.raises(UserError, match=r"no bucket heer, which --data \(gs://heer/data\)"):
             check_buckets(PLACES)
 
 
@@ -456,7 +455,7 @@ def test_a_bucket_that_cannot_be_asked_for_is_left_to_the_steps(
     for key in (tmp_path / "none.json", key_of_a_dead_token_service):
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
         check_buckets(PLACES)
-    monkeypatch.setattr("preprocessing.cloud_storage._list_one", refused)
+    monkeypatch.setattr("pipeline.google_storage._list_one", refused)
     check_buckets(PLACES)
 
 

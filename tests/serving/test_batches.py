@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schema.errors import UserError
 from serving.batches import batches_by_points, segment_in_batches
-from serving.serving_error import ServingError
 
 
 class Counting:
@@ -20,7 +20,7 @@ class Counting:
         self.requests.append([len(points) for points in clouds])
         for points in clouds:
             if points[0, 0] in self.refused:
-                raise ServingError(f"refused {points[0, 0]:g}", self.lasting)
+                raise UserError("unavailable" if self.lasting else "no_answer", f"refused {points[0, 0]:g}")
         return [(points[:, 0].astype(np.int64), points) for points in clouds]
 
 
@@ -63,6 +63,6 @@ def test_a_refused_cloud_fails_alone():
 
 def test_what_lasts_ends_all():
     asked = Counting(refused=(1,), lasting=True)
-    with pytest.raises(ServingError):
+    with pytest.raises(UserError):
         list(segment_in_batches(asked, [cloud(5, 1), cloud(6, 2)], None, 1))
     assert asked.requests == [[5]]

@@ -16,10 +16,10 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from schema.errors import UserError
 from serving.exported_model import ExportedModel, exported_folder
 from serving.grpc_client import GrpcClient
 from serving.rest_client import RestClient
-from serving.serving_error import ServingError
 from tests.model.test_signatures import cloud
 
 SIZES = (60, 1, 25)
@@ -102,11 +102,11 @@ def test_a_server_that_stays_unavailable_is_given_up(kind, one_double):
     one_double.unavailable = 1000
     before = one_double.refused
     try:
-        with pytest.raises(ServingError, match="unavailable") as error:
+        with pytest.raises(UserError, match="unavailable") as error:
             asking(kind, one_double).segment(clouds(), None)
     finally:
         one_double.unavailable = 0
-    assert error.value.lasting
+    assert error.value.code == "unavailable"
     assert one_double.refused == before + 5
 
 
@@ -115,11 +115,11 @@ def test_no_server_is_one_sentence(kind):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(ServingError, match="Connection refused") as error:
+        with pytest.raises(UserError, match="Connection refused") as error:
             told = []
             client = kind(address, "pointnet_parts", first_pause=PAUSE, tell=told.append)
             client.segment(clouds(), None)
-    assert error.value.lasting and str(error.value).startswith(address)
+    assert error.value.code == "unavailable" and str(error.value).startswith(address)
     assert "\n" not in str(error.value)
     (line,) = told
     assert re.fullmatch(
@@ -143,9 +143,9 @@ def test_a_host_that_is_not_known_is_asked_for_once(kind, monkeypatch):
     client = kind("no..host:8500", "pointnet_parts", first_pause=PAUSE, tell=told.append)
     if kind is RestClient:
         client = kind("nohost.invalid:8501", "pointnet_parts", tell=told.append)
-    with pytest.raises(ServingError, match="finds no host of that name") as error:
+    with pytest.raises(UserError, match="finds no host of that name") as error:
         client.segment(clouds(), None)
-    assert error.value.lasting and not told
+    assert error.value.code == "unavailable" and not told
     assert len(lookups) == (kind is RestClient)
 
 
@@ -160,9 +160,9 @@ def test_a_server_that_is_silent_is_given_up_after_the_timeout(kind, said):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         client = kind(address, "pointnet_parts", timeout=0.05, first_pause=PAUSE)
-        with pytest.raises(ServingError, match=said.replace("ADDRESS", address)) as error:
+        with pytest.raises(UserError, match=said.replace("ADDRESS", address)) as error:
             client.segment(clouds(), None)
-    assert error.value.lasting
+    assert error.value.code == "unavailable"
 
 
 @pytest.mark.parametrize(
@@ -175,16 +175,16 @@ def test_a_server_that_is_silent_is_given_up_after_the_timeout(kind, said):
 def test_the_other_protocols_port_is_said(kind, port, said, one_server):
     address = getattr(one_server, port)
     client = kind(address, one_server.name, first_pause=PAUSE)
-    with pytest.raises(ServingError, match=said.replace("ADDRESS", address)) as error:
+    with pytest.raises(UserError, match=said.replace("ADDRESS", address)) as error:
         client.segment(clouds(), None)
-    assert error.value.lasting and str(error.value).isprintable()
+    assert error.value.code == "unavailable" and str(error.value).isprintable()
 
 
 @CLIENTS
 def test_a_label_that_the_server_does_not_have_is_said(kind, one_server):
-    with pytest.raises(ServingError, match="no version with the label stable; ") as error:
+    with pytest.raises(UserError, match="no version with the label stable; ") as error:
         asking(kind, one_server, label="stable").segment(clouds(), None)
-    assert error.value.lasting and "--version" in str(error.value)
+    assert error.value.code == "unavailable" and "--version" in str(error.value)
 
 
 def test_a_server_that_speaks_grpc_and_answers_too_late_is_given_up(one_double, monkeypatch):
@@ -192,7 +192,7 @@ def test_a_server_that_speaks_grpc_and_answers_too_late_is_given_up(one_double, 
     monkeypatch.setattr(one_double, "changed", lambda outputs: served.wait() and outputs)
     client = asking(GrpcClient, one_double, timeout=0.5)
     try:
-        with pytest.raises(ServingError, match=r"no answer within 0\.5 s"):
+        with pytest.raises(UserError, match=r"no answer within 0\.5 s"):
             client.segment(clouds(), None)
     finally:
         served.set()
@@ -201,19 +201,19 @@ def test_a_server_that_speaks_grpc_and_answers_too_late_is_given_up(one_double, 
 @CLIENTS
 @pytest.mark.parametrize("other", [{"name": "else"}, {"version": 99}])
 def test_a_model_that_is_not_served_is_said(kind, other, one_server):
-    with pytest.raises(ServingError, match="does not serve the model") as error:
+    with pytest.raises(UserError, match="does not serve the model") as error:
         asking(kind, one_server, **other).segment(clouds(), None)
-    assert error.value.lasting
+    assert error.value.code == "unavailable"
 
 
 @CLIENTS
 def test_what_the_model_refuses_is_its_own_sentence_and_others_go_on(kind, two_server):
     client = asking(kind, two_server)
     with pytest.raises(
-        ServingError, match=r"category: the model knows 0 to 1, .*; found \[[59] [59] [59]\]\.$"
+        UserError, match=r"category: the model knows 0 to 1, .*; found \[[59] [59] [59]\]\.$"
     ) as error:
         client.segment(clouds(), 5)
-    assert not error.value.lasting
+    assert error.value.code != "unavailable"
     assert "\n" not in str(error.value)
     assert len(client.segment(clouds(), 1)) == 3
 
@@ -229,13 +229,13 @@ def test_what_the_model_refuses_is_its_own_sentence_and_others_go_on(kind, two_s
 )
 def test_an_answer_of_another_form_is_refused(kind, changed, one_double, monkeypatch):
     monkeypatch.setattr(one_double, "changed", changed)
-    with pytest.raises(ServingError, match="expected part"):
+    with pytest.raises(UserError, match="expected part"):
         asking(kind, one_double).segment(clouds(), None)
 
 
 def test_what_is_no_answer_of_tensorflow_serving_is_refused(one_double, monkeypatch):
     monkeypatch.setattr(requests.Response, "json", lambda self: {"hello": "world"})
-    with pytest.raises(ServingError, match="something else"):
+    with pytest.raises(UserError, match="something else"):
         asking(RestClient, one_double).segment(clouds(), None)
 
 
@@ -253,9 +253,9 @@ def test_what_is_no_answer_of_tensorflow_serving_is_refused(one_double, monkeypa
 def test_a_cloud_that_cannot_be_sent_is_refused_before_a_request(bad, said, one_double):
     before = len(one_double.requests)
     for kind in (GrpcClient, RestClient):
-        with pytest.raises(ServingError, match=said) as error:
+        with pytest.raises(UserError, match=said) as error:
             asking(kind, one_double).segment([cloud(5), bad], None)
-        assert not error.value.lasting
+        assert error.value.code != "unavailable"
     assert len(one_double.requests) == before
 
 
@@ -267,18 +267,18 @@ def test_numbers_of_other_types_are_sent_as_float32(one_server):
 
 
 def test_a_category_that_the_model_does_not_take_is_refused(one_folder, two_folder):
-    with pytest.raises(ServingError, match="takes no category"):
+    with pytest.raises(UserError, match="takes no category"):
         ExportedModel(one_folder).segment(clouds(), 0)
-    with pytest.raises(ServingError, match="needs a category"):
+    with pytest.raises(UserError, match="needs a category"):
         ExportedModel(two_folder).segment(clouds(), None)
 
 
 def test_what_the_exported_model_refuses_is_its_own_sentence(two_folder):
     with pytest.raises(
-        ServingError, match=r"category: the model knows 0 to 1, .*; found \[[59] [59] [59]\]\.$"
+        UserError, match=r"category: the model knows 0 to 1, .*; found \[[59] [59] [59]\]\.$"
     ) as error:
         ExportedModel(two_folder).segment(clouds(), 9)
-    assert not error.value.lasting
+    assert error.value.code != "unavailable"
 
 
 def test_the_last_version_of_a_folder_is_found(tmp_path):
@@ -287,13 +287,13 @@ def test_the_last_version_of_a_folder_is_found(tmp_path):
         (tmp_path / version / "saved_model.pb").write_bytes(b"")
     assert exported_folder(tmp_path) == tmp_path / "10"
     assert exported_folder(tmp_path / "2") == tmp_path / "2"
-    with pytest.raises(ServingError, match="no SavedModel"):
+    with pytest.raises(UserError, match="no SavedModel"):
         exported_folder(tmp_path / "nowhere")
 
 
 def test_what_is_no_model_is_a_sentence(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"something else")
-    with pytest.raises(ServingError, match="cannot be loaded as a model") as error:
+    with pytest.raises(UserError, match="cannot be loaded as a model") as error:
         ExportedModel(tmp_path)
     assert "\n" not in str(error.value)
 

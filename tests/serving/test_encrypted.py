@@ -12,10 +12,10 @@ import pytest
 import requests
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
+from schema.errors import UserError
 from serving.exported_model import ExportedModel
 from serving.grpc_client import GrpcClient
 from serving.rest_client import RestClient
-from serving.serving_error import ServingError
 from tests.certificate import certificate
 from tests.serving.test_clients import CLIENTS, PAUSE, assert_same, clouds
 
@@ -95,20 +95,20 @@ def test_a_believed_server_answers_as_the_exported_model(kind, host, encrypted, 
 @CLIENTS
 def test_a_server_that_somebody_else_vouches_for_is_refused(kind, encrypted, tmp_path):
     other, _ = certificate(tmp_path, "localhost")
-    with pytest.raises(ServingError, match=r"not vouched for by .*localhost\.pem") as error:
+    with pytest.raises(UserError, match=r"not vouched for by .*localhost\.pem") as error:
         asking(kind, encrypted, certificate=other).segment(clouds(), None)
-    assert error.value.lasting and "\n" not in str(error.value)
+    assert error.value.code == "unavailable" and "\n" not in str(error.value)
 
 
 @CLIENTS
 def test_a_server_that_signed_itself_is_refused_where_nothing_is_given(kind, encrypted):
-    with pytest.raises(ServingError, match="not vouched for by the authorities known here"):
+    with pytest.raises(UserError, match="not vouched for by the authorities known here"):
         asking(kind, encrypted, "https://localhost").segment(clouds(), None)
 
 
 @CLIENTS
 def test_a_host_by_another_name_is_refused(kind, encrypted):
-    with pytest.raises(ServingError, match="the host by the name that stands in it"):
+    with pytest.raises(UserError, match="the host by the name that stands in it"):
         asking(kind, encrypted, "127.0.0.1", encrypted.pem).segment(clouds(), None)
 
 
@@ -118,6 +118,6 @@ def test_what_is_no_certificate_is_a_sentence(kind, content, encrypted, tmp_path
     file = Path(tmp_path) / "roots.pem"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(ServingError, match=r"roots\.pem: .*give the PEM file") as error:
+    with pytest.raises(UserError, match=r"roots\.pem: .*give the PEM file") as error:
         asking(kind, encrypted, certificate=file)
-    assert error.value.lasting
+    assert error.value.code == "unavailable"

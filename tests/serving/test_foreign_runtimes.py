@@ -17,8 +17,8 @@ import pytest
 import tensorflow as tf
 
 from model.signatures import PARTS_ASSET, export
-from preprocessing.examples import to_example
-from schema.record import CloudRecord
+from preprocessing.conversion.records import to_example
+from schema.record import Cloud
 from tests.fetching import fetched_and_built
 from tests.model.test_signatures import MUG, ROCKET, cloud, make_network
 
@@ -46,7 +46,7 @@ def requests(categories):
         row[:size] = cloud(int(size), seed=int(size))
     labels = np.resize([0, 1, -1], 60)
     records = [
-        CloudRecord(f"shape {i}", categories[-1].name, row[:size], labels[:size])
+        Cloud(f"shape {i}", categories[-1].name, row[:size], labels[:size])
         for i, (row, size) in enumerate(zip(padded, sizes, strict=True))
     ]
     examples = np.array([to_example(record) for record in records], object)

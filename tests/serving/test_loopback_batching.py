@@ -14,12 +14,12 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from tensorflow_serving.config import model_server_config_pb2
 
+from schema.errors import UserError
 from serving.batches import MOST_CLOUDS
 from serving.exported_model import ExportedModel
 from serving.grpc_client import GrpcClient
 from serving.padded_request import answers_of
 from serving.rest_client import RestClient
-from serving.serving_error import ServingError
 from tests.model.test_signatures import cloud
 from tests.serving.loopback.batching import Batcher, BatchingSettings
 from tests.serving.loopback.refusal import Refusal
@@ -138,7 +138,7 @@ def test_a_request_refused_for_anothers_in_its_batch_is_asked_again(kind, one_fo
 def test_a_request_larger_than_a_batch_is_refused(one_folder):
     with LoopbackServer(one_folder.parent, batching=padding(2)) as server:
         client = asking(GrpcClient, server)
-        with pytest.raises(ServingError, match="Task size 3 is larger than maximum"):
+        with pytest.raises(UserError, match="Task size 3 is larger than maximum"):
             client.segment([cloud(5)] * 3, None)
 
 
@@ -194,9 +194,9 @@ def test_an_answer_longer_than_asked_is_cut_to_each_cloud():
     np.testing.assert_array_equal(sure, probability[0, :4])
     assert (first.dtype, sure.dtype) == (np.int64, np.float32)
     for sizes in ([7, 2], [4], [4, 2, 1]):
-        with pytest.raises(ServingError, match="expected part"):
+        with pytest.raises(UserError, match="expected part"):
             answers_of({"part": part, "probability": probability}, sizes)
-    with pytest.raises(ServingError, match="expected part"):
+    with pytest.raises(UserError, match="expected part"):
         answers_of({"part": part, "probability": probability[:, :5]}, [4, 2])
 
 

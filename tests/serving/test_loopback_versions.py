@@ -18,9 +18,9 @@ from tensorflow_serving.apis import (
 from tensorflow_serving.config import model_server_config_pb2
 
 from model.signatures import export
+from schema.errors import UserError
 from serving.exported_model import ExportedModel
 from serving.grpc_client import GrpcClient
-from serving.serving_error import ServingError
 from tests.model.test_signatures import ROCKET, cloud, make_network
 from tests.serving.loopback_server import LoopbackServer
 
@@ -83,7 +83,7 @@ def test_a_new_version_is_switched_to_and_a_withdrawn_one_gives_way_to_the_one_b
         server.wait_until(10)
         server.wait_until(9, "END")
         assert_answers_as(server, answers[1])
-        with pytest.raises(ServingError, match="does not serve the model"):
+        with pytest.raises(UserError, match="does not serve the model"):
             assert_answers_as(server, answers[0], version=9)
         shutil.rmtree(base / "10")
         server.wait_until(9)
@@ -165,7 +165,7 @@ def test_a_version_that_is_written_in_place_is_served_when_it_is_whole(models, t
 def test_a_server_that_starts_with_nothing_takes_what_appears(models, tmp_path):
     base = tmp_path / "base"
     with server_of(base) as server:
-        with pytest.raises(ServingError, match="does not serve the model"):
+        with pytest.raises(UserError, match="does not serve the model"):
             assert_answers_as(server, None)
         assert requests.get(
             f"http://{server.rest_address}/v1/models/{server.name}", timeout=30

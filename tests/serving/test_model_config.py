@@ -5,6 +5,7 @@ import os
 import pytest
 from google.protobuf import text_format
 
+from schema.errors import UserError
 from serving.model_config import (
     commands_to,
     empty_config,
@@ -14,7 +15,6 @@ from serving.model_config import (
     serve_newest,
     write_config,
 )
-from serving.serving_error import ServingError
 
 THERE = (7, 8, 9)
 
@@ -50,7 +50,7 @@ def test_a_canary_is_loaded_beside_the_stable_version_promoted_and_the_old_one_l
 
 def test_a_label_in_use_does_not_move_to_a_version_that_is_not_loaded():
     with pytest.raises(
-        ServingError,
+        UserError,
         match=r"stable is 7 and cannot move to 9.*`labels --stable 7 --also 9`, and when 9 is "
         r"AVAILABLE, move the label with `labels --stable 9`",
     ):
@@ -101,7 +101,7 @@ def test_a_version_that_was_not_pushed_is_refused_and_nothing_changes():
     model = labelled(({"stable": 7}, ()))
     before = text_format.MessageToString(model)
     for labels, also in (({"stable": 7, "canary": 10}, ()), ({"stable": 7}, (10,))):
-        with pytest.raises(ServingError, match="planes has no version 10; found 7, 8, 9"):
+        with pytest.raises(UserError, match="planes has no version 10; found 7, 8, 9"):
             serve_labelled(model, labels, also, THERE)
     assert text_format.MessageToString(model) == before
 
@@ -130,9 +130,9 @@ def test_a_config_is_read_as_it_was_written_and_other_models_stay(tmp_path):
 def test_what_is_no_config_is_a_sentence_with_the_place(content, tmp_path):
     file = tmp_path / "models.pbtxt"
     file.write_bytes(content)
-    with pytest.raises(ServingError, match=r"models\.pbtxt: it cannot be read as TensorFlow") as e:
+    with pytest.raises(UserError, match=r"models\.pbtxt: it cannot be read as TensorFlow") as e:
         read_config(file)
-    assert e.value.lasting
+    assert e.value.code == "unavailable"
 
 
 def test_a_full_disk_is_a_sentence_and_the_old_config_stays(tmp_path, monkeypatch):
@@ -145,6 +145,6 @@ def test_a_full_disk_is_a_sentence_and_the_old_config_stays(tmp_path, monkeypatc
     monkeypatch.setattr(os, "replace", full)
     config = empty_config()
     model_of(config, "planes")
-    with pytest.raises(ServingError, match=r"cannot be written \(No space left on device\)"):
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
         write_config(config, file)
     assert read_config(file) == empty_config()

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 
 from model.signatures import export
+from schema.errors import UserError
 from serving.batches import MOST_CLOUDS
 from serving.exported_model import ExportedModel
 from serving.grpc_client import GrpcClient
 from serving.model_config import SHIPPED, empty_config, model_of, serve_labelled
 from serving.rest_client import RestClient
-from serving.serving_error import ServingError
 from tests.model.test_signatures import ROCKET, cloud, make_network
 from tests.serving.loopback.batching import BatchingSettings
 from tests.serving.loopback_server import LoopbackServer
@@ -76,7 +76,7 @@ def test_each_step_of_a_canary_gives_each_client_its_version(steps, expected, pu
 def test_a_label_that_the_server_does_not_have_is_said(kind, pushed):
     with LoopbackServer(config=configured(pushed, FIRST)) as server:
         server.wait_until(8)
-        with pytest.raises(ServingError, match="has no version with the label canary; "):
+        with pytest.raises(UserError, match="has no version with the label canary; "):
             asked(kind, server, label="canary")
 
 
@@ -94,10 +94,10 @@ def test_the_shipped_batching_takes_our_clients_largest_request_and_says_what_it
         expected = ExportedModel(pushed.base / "9").segment(some, None)
         assert_same(client.segment(some, None), expected)
         too_many = [cloud(5, seed=number) for number in range(settings.max_batch_size + 1)]
-        with pytest.raises(ServingError, match="is larger than maximum input batch size") as error:
+        with pytest.raises(UserError, match="is larger than maximum input batch size") as error:
             client.segment(too_many, None)
         # So that the clouds are asked for again, each by itself.
-        assert not error.value.lasting
+        assert error.value.code != "unavailable"
 
 
 def test_requests_go_to_all_addresses_that_a_name_stands_for(pushed):

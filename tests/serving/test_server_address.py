@@ -2,8 +2,8 @@
 
 import pytest
 
+from schema.errors import UserError
 from serving.server_address import check_address
-from serving.serving_error import ServingError
 
 
 @pytest.mark.parametrize(
@@ -47,13 +47,13 @@ def test_an_address_is_taken(address, rest):
     ],
 )
 def test_what_is_no_address_is_a_sentence(address, rest):
-    with pytest.raises(ServingError, match="expected HOST:PORT") as error:
+    with pytest.raises(UserError, match="expected HOST:PORT") as error:
         check_address(address, rest)
-    assert error.value.lasting and repr(address) in str(error.value)
+    assert error.value.code == "unavailable" and repr(address) in str(error.value)
 
 
 def test_what_only_one_protocol_knows_is_refused_to_the_other():
-    with pytest.raises(ServingError, match="add --rest"):
+    with pytest.raises(UserError, match="add --rest"):
         check_address("http://host:8501", rest=False)
-    with pytest.raises(ServingError, match="expected HOST:PORT"):
+    with pytest.raises(UserError, match="expected HOST:PORT"):
         check_address("dns:///pods:8500", rest=True)

@@ -69,8 +69,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 made-up airplanes, converted."""
     from pipeline.beam_settings import beam_args
     from pipeline.config import parse_config
-    from preprocessing.convert import convert
-    from preprocessing.demo_shapes import make_demo_shapes
+    from preprocessing.conversion.convert import convert
+    from preprocessing.datasets.demo import make_demo_shapes
 
     folder = tmp_path_factory.mktemp("data")
     config = parse_config(TINY, "tiny")

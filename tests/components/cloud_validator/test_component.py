@@ -15,8 +15,8 @@ from components.cloud_validator.component import CloudValidator
 from components.data_inspection.sources import artifact
 from components.data_inspection.survey import take_survey
 from components.settings import ValidationSettings
-from preprocessing.in_process import IN_PROCESS
-from preprocessing.manifest import Manifest
+from preprocessing.conversion.beam_options import IN_PROCESS
+from preprocessing.conversion.manifest import Manifest
 from preprocessing.settings import DataSettings
 from schema.categories import Category
 
@@ -207,7 +207,16 @@ def test_output_keeps_the_files_and_properties_of_the_input(mixed):
 def test_inspect_finds_in_the_artifact_what_the_component_found(mixed):
     folder, made = mixed
     # Where a run's converted data is looked for: beside its artifacts.
-    manifest = Manifest("", "", "", CATEGORIES, (), (), (), {})
+    manifest = Manifest(
+        source="",
+        layout="",
+        fingerprint="0" * 64,
+        settings={},
+        categories=CATEGORIES,
+        counts=(),
+        shards=(),
+        findings=(),
+    )
     (folder / "data" / "manifest.json").write_text(manifest.to_text())
     uri = made[False, "examples"].uri
     source = artifact(Path(uri), uri, DataSettings(category="all"))
@@ -279,7 +288,7 @@ def test_too_many_refused_clouds_stop_the_run(mixed):
 
 
 def test_anomalous_data_stops_the_run(tmp_path):
-    val = [example("val-0", 10, labels=[0, 99, 0, 0, 0, 0, 0, 0])]
+    val = [example("val-0", 10, labels=[0, 299, 0, 0, 0, 0, 0, 0])]
     test = [example("test-0", 20, names={"labels": "parts"})]
     write_shards(tmp_path / "data", GOOD | {"val": [val], "test": [test]})
     with pytest.raises(UnsoundDataError) as stopped:
@@ -287,7 +296,7 @@ def test_anomalous_data_stops_the_run(tmp_path):
     new_schema = "convert it again; if the data is right, correct schema/schema.pbtxt"
     assert str(stopped.value).splitlines() == [
         "the data does not fit the schema, so nothing is trained on it:",
-        "split val, feature labels: Unexpectedly large value: 99; correct the data and "
+        "split val, feature labels: Unexpectedly large value: 299; correct the data and "
         + new_schema,
         "split test, feature labels: Column is completely missing; write this feature into every "
         "record, under this very name",

@@ -4,9 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preprocessing.examples import to_example
-from preprocessing.tfrecord import Writer
-from schema.record import CloudRecord
+from preprocessing.conversion.records import Writer, to_example
+from schema.record import Cloud
 
 
 class Shapes:
@@ -78,7 +77,7 @@ def write_records():
         with open(path, "wb") as file:
             writer = Writer(file)
             for record in records:
-                writer.write(to_example(record) if isinstance(record, CloudRecord) else record)
+                writer.write(to_example(record) if isinstance(record, Cloud) else record)
             writer.close()
         return path
 

@@ -21,7 +21,7 @@ from pipeline.beam_settings import beam_args
 from pipeline.config import load_config
 from pipeline.graph import Places, evaluation_config
 from schema.categories import Category
-from schema.record import CATEGORY, LABELS, CloudRecord
+from schema.record import CATEGORY, LABELS, Cloud
 
 PLANE = Category("Plane", "1", ("body", "wing", "engine"))
 PARTS = len(PLANE.parts)
@@ -31,7 +31,7 @@ Evaluation = namedtuple("Evaluation", "verdict, metrics, folder")
 def cloud(number, size=60, labels=(0, 1, 2), category="Plane"):
     """A cloud whose points are of the labels by turns."""
     points = np.random.default_rng(number).normal(size=(size, 3)).astype(np.float32)
-    return CloudRecord(f"{category} {number}", category, points, np.resize(labels, size))
+    return Cloud(f"{category} {number}", category, points, np.resize(labels, size))
 
 
 class Erring(tf.Module):

@@ -21,13 +21,13 @@ from components.model_server_probe.executor import (
 from components.settings import ProbeSettings
 from model.signatures import export
 from model.trained_network import save_trained_network
-from schema.record import CloudRecord
+from schema.record import Cloud
 from tests.model.test_signatures import MUG, ROCKET, cloud, make_network
 
 
 def clouds(categories):
     return [
-        CloudRecord(f"shape {n}", categories[-1].name, cloud(n, seed=n), np.zeros(n, np.int64))
+        Cloud(f"shape {n}", categories[-1].name, cloud(n, seed=n), np.zeros(n, np.int64))
         for n in (40, 7, 1)
     ]
 

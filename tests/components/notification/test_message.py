@@ -10,7 +10,8 @@ import pytest
 
 from components.notification.message import Message, send
 from components.settings import NotifySettings
-from pipeline.config import ConfigError, parse_config
+from pipeline.config import parse_config
+from schema.errors import UserError
 
 SECRET = "T0SECRET"
 NOT_BLESSED = Message(
@@ -182,7 +183,7 @@ def test_a_program_that_fails_is_named(command, seconds, words):
     ],
 )
 def test_an_address_in_the_config_is_refused_and_not_repeated(text):
-    with pytest.raises(ConfigError, match=r"config mine\.yaml: notify\.webhook_.*put") as error:
+    with pytest.raises(UserError, match=r"config mine\.yaml: notify\.webhook_.*put") as error:
         parse_config(text, "mine.yaml")
     assert SECRET not in str(error.value)
 

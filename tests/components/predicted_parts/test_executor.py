@@ -18,16 +18,16 @@ from components.predicted_parts.bulk_inferrer import Executor as BulkExecutor
 from components.predicted_parts.component import PredictedPartsFiles
 from components.predicted_parts.executor import Executor
 from components.predicted_parts.inference_results import read_prediction
-from preprocessing.examples import from_example, to_example
+from preprocessing.conversion.records import from_example, to_example
 from schema.categories import Category
-from schema.record import CloudRecord
+from schema.record import Cloud
 
 TOOL = Category("Tool", "01", ("head", "handle"))
 
 
 def cloud(shape_id, size):
     rng = np.random.default_rng(size)
-    return CloudRecord(shape_id, "Tool", rng.normal(size=(size, 3)).astype(np.float32))
+    return Cloud(shape_id, "Tool", rng.normal(size=(size, 3)).astype(np.float32))
 
 
 def prediction_log(record, parts, probability):

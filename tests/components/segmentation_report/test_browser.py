@@ -11,7 +11,7 @@ from components.segmentation_report.executor import SegmentedCloud, draw
 from components.segmentation_report.page import ReportValues, SliceRow, build_page
 from model.metrics import confusion, tally_cloud
 from schema.categories import SHAPENET_CATEGORIES
-from schema.record import CloudRecord
+from schema.record import Cloud
 from tests.components.headless_browser import Browser, needs_browser
 
 PLANE = SHAPENET_CATEGORIES[0]
@@ -41,7 +41,7 @@ def page(tmp_path):
     truth = rng.integers(0, 4, 2500)
     guess = np.where(rng.random(2500) < 0.8, truth, 0)
     name = "a_rather_long_name_of_a_shape_1a04e3eab45ca15dd86060f189eb133"
-    record = CloudRecord(name, PLANE.name, points, truth)
+    record = Cloud(name, PLANE.name, points, truth)
     metrics = measurements({PLANE.name: tally_cloud(confusion(truth, guess, 4))}, (PLANE,), {})
     html = build_page(
         ReportValues(

@@ -11,13 +11,13 @@ from components.segmentation_report.executor import (
     segment,
 )
 from schema.categories import Category
-from schema.record import CloudRecord
+from schema.record import Cloud
 
 CUP, TOOL = Category("Cup", "02", ("body",)), Category("Tool", "01", ("head", "handle"))
 
 
 def record(name, size, category="Tool"):
-    return CloudRecord(name, category, np.ones((size, 3), np.float32), np.zeros(size, np.int64))
+    return Cloud(name, category, np.ones((size, 3), np.float32), np.zeros(size, np.int64))
 
 
 def cloud(name, iou):

@@ -9,7 +9,7 @@ from components.segmentation_report.executor import SegmentedCloud, draw
 from components.segmentation_report.page import ReportValues, SliceRow, build_page
 from model.metrics import confusion, tally_cloud
 from schema.categories import Category
-from schema.record import CloudRecord
+from schema.record import Cloud
 
 TOOL = Category("Tool", "01", ("head", "handle", "hook"))
 
@@ -27,7 +27,7 @@ def bound(sentence, state):
 
 def drawn(name):
     points = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    record = CloudRecord(name, "Tool", points, np.array([0, 0, 1, 1, -1]))
+    record = Cloud(name, "Tool", points, np.array([0, 0, 1, 1, -1]))
     return draw("best", SegmentedCloud(record, TOOL, np.array([0, 1, 1, 1, 2]), 0.75))
 
 

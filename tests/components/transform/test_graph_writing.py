@@ -14,7 +14,7 @@ from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
 from components.transform.executor import Executor, executor
 from components.transform.graph_writing import WriteTransformFn
-from preprocessing.in_process import IN_PROCESS
+from preprocessing.conversion.beam_options import IN_PROCESS
 
 SPEC = {"x": tf.io.FixedLenFeature([], tf.float32)}
 METADATA = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(SPEC))

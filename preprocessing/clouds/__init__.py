@@ -1,0 +1,1 @@
+"""One file of one point cloud, as arrays and back; one module a format."""

@@ -1,0 +1,167 @@
+"""Raw shapes -> TFRecords with splits: list, plan, write with Beam, check, publish.
+
+This program lists the source and assigns shapes to record files; Beam's workers read the shapes,
+each one cloud at a time. The same source and settings give the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import apache_beam as beam
+import isal
+from apache_beam.io.filesystems import FileSystems
+
+import schema
+from preprocessing import clouds, conversion, datasets
+from preprocessing.conversion.beam_options import pipeline_options
+from preprocessing.conversion.checks import check_parts, check_share, in_order, reasons
+from preprocessing.conversion.manifest import FORMAT, Manifest, add_counts
+from preprocessing.conversion.output import Output
+from preprocessing.conversion.plan import Plan, make_plan, must_plan_again
+from preprocessing.conversion.records import SUFFIX
+from preprocessing.conversion.shards import Job, ShardSummary, read_summary, write_shard
+from preprocessing.conversion.storage import Storage, check_address
+from preprocessing.datasets.base import chosen_categories
+from preprocessing.datasets.layouts import open_reader
+from preprocessing.progress import progress
+from preprocessing.settings import DataSettings
+from schema.code_hash import hash_code
+from schema.errors import Finding, UserError
+
+
+def convert(
+    source: str,
+    output: str,
+    settings: DataSettings,
+    beam_args: Sequence[str] = (),
+    replace_other: bool = True,
+    by_id: bool = False,
+) -> Manifest:
+    """Converts a folder or .zip of raw shapes, unless the output is complete and up to date.
+
+    Args:
+      source: the folder or .zip, in any layout of preprocessing.datasets.
+      output: a folder that is absent, empty or ours, or an address in object storage (gs://...).
+      settings: which shapes, labels and splits.
+      beam_args: Beam's options, e.g. ["--runner=DataflowRunner", ...]; default: this process.
+      replace_other: whether a data set made from something else is replaced.
+      by_id: see `make_plan`.
+
+    Returns:
+      The manifest of the data set in the output.
+
+    Raises:
+      UserError: the source cannot be converted, or the output cannot be used or written to.
+    """
+    reader = open_reader(source, settings)
+    chosen = chosen_categories(reader.categories, settings.category)
+    listing = reader.list_shapes(chosen)
+    categories = tuple(reader.categories[name] for name in chosen)
+    parts = [category.to_json() for category in categories]
+    # All that the data set depends on.
+    values = [FORMAT, _code(), isal.__version__, listing.stamp, settings.model_dump(), parts, by_id]
+    fingerprint = hashlib.sha256(json.dumps(values).encode()).hexdigest()
+    FileSystems.set_options(pipeline_options(beam_args))
+    with storage_errors(output):
+        target = _open_output(output)
+        before = target.manifest
+        if before is not None and target.has(fingerprint):
+            target.finish()
+            return before
+        if before is not None and not replace_other:
+            message = (
+                f"was made from {before.source} with other files, settings or code. Give new data "
+                "the next number; to convert again, remove the folder."
+            )
+            raise UserError("other_data", message, output)
+        if before is not None and Path(before.source).absolute() != Path(source).absolute():
+            note = f"note: {output}: {source} will replace the conversion of {before.source}"
+            print(note, file=sys.stderr)
+        job = Job(source, settings, target.storage.root, fingerprint[:16])
+        target.start(job.version)
+        found: tuple[Finding, ...] = ()
+        must_plan = True
+        while must_plan:
+            # Once more if reading the shapes showed that splits change.
+            plan = make_plan(listing, settings, found, by_id)
+            summaries = _write_shards(plan, job, beam_args)
+            found = in_order([*found, *(f for summary in summaries for f in summary.findings)])
+            counts = add_counts(count for summary in summaries for count in summary.counts)
+            notes = check_parts(found, counts, categories)
+            check_share(found, len(listing.shapes), settings)
+            must_plan = must_plan_again(plan, found, {count.split for count in counts})
+        manifest = Manifest(
+            source=source,
+            layout=reader.layout,
+            fingerprint=fingerprint,
+            settings=settings.model_dump(mode="json"),
+            categories=categories,
+            counts=counts,
+            shards=tuple(summary.shard for summary in summaries if summary.shard),
+            findings=in_order([*found, *plan.findings, *notes]),
+            not_converted=tuple(name for name in reader.categories if name not in chosen),
+        )
+        target.publish(manifest)
+    for line in reasons(manifest.findings):
+        print(line, file=sys.stderr)
+    return manifest
+
+
+def _write_shards(plan: Plan, job: Job, beam_args: Sequence[str]) -> list[ShardSummary]:
+    storage = Storage(job.output)
+    shapes = sum(len(shard.shapes) for shard in plan.shards)
+
+    def done() -> int:
+        files = [name for name, _ in storage.files(job.version) if name.endswith(SUFFIX)]
+        return min(shapes, shapes * len(files) // len(plan.shards))
+
+    try:
+        with (
+            progress("Converting", shapes, done, "shapes"),
+            beam.Pipeline(options=pipeline_options(beam_args)) as pipeline,
+        ):
+            shards = pipeline | "Shards" >> beam.Create(plan.shards)
+            _ = shards | "Write" >> beam.Map(write_shard, job)
+    # Each runner has its own type for it.
+    except Exception as error:
+        last = str(error).strip().rpartition("\n")[2] or type(error).__name__
+        code = "cannot_write" if "[Errno " in last else "worker_stopped"
+        message = f"Beam stopped: {last:.500}. Correct the cause and run the same command again."
+        raise UserError(code, message, job.output) from error
+    return [read_summary(shard, job) for shard in plan.shards]
+
+
+def _open_output(output: str) -> Output:
+    if "://" not in output:
+        return Output(str(Path(output).expanduser()))
+    output = output.rstrip("/")
+    check_address(output)
+    return Output(output)
+
+
+@contextlib.contextmanager
+def storage_errors(output: str) -> Iterator[None]:
+    """Turns errors of the disk or of object storage into UserError `cannot_write`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        # The clients of object storage have exceptions of their own.
+        if not isinstance(error, OSError) and "://" not in output:
+            raise
+        reason = getattr(error, "strerror", None) or f"{error!s:.300}"
+        message = f"cannot write ({reason}). Make room or change the rights."
+        raise UserError("cannot_write", message, output) from error
+
+
+@functools.cache
+def _code() -> str:
+    return hash_code(schema, clouds, datasets, conversion)

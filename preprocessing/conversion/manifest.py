@@ -1,0 +1,175 @@
+"""manifest.json: what a conversion wrote. It comes last: without it no data set is finished."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import PlainSerializer, StrictInt, StringConstraints, TypeAdapter
+
+from schema.categories import Category, part_names
+from schema.documents import parse_json, validate
+from schema.errors import Finding, UserError, counted
+
+MANIFEST = "manifest.json"
+FORMAT = 2
+# A record file's name in the folder of its version; of a window's, the span comes first.
+SHARD_NAME = r"(train|val|test|unlabelled)/(span-\d+-)?part-\d+-of-\d+\.tfrecord\.gz"
+
+Version = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+ShardFile = Annotated[str, StringConstraints(pattern=rf"^[0-9a-f]{{16}}/{SHARD_NAME}$")]
+_Category = Annotated[Category, PlainSerializer(Category.to_json)]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One record file: its name ("<version>/<split>/..."), number of clouds, size and hash."""
+
+    file: ShardFile
+    records: StrictInt
+    bytes: StrictInt
+    sha256: str
+
+    @property
+    def split(self) -> str:
+        return self.file.split("/")[1]
+
+
+@dataclass(frozen=True)
+class Count:
+    """Numbers of one category in one split, which may be UNLABELLED.
+
+    Attributes:
+      shapes: clouds.
+      parts: points of each part.
+      unannotated: points with label -1; all points of an unlabelled cloud.
+    """
+
+    split: str
+    category: str
+    shapes: StrictInt
+    parts: dict[str, StrictInt]
+    unannotated: StrictInt
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A finished data set.
+
+    Attributes:
+      source: where it was read from, as given.
+      fingerprint: hash of the source's files, the settings and the code that converted them.
+      categories: the converted ones, with their parts in label order.
+      findings: problems of the source.
+      not_converted: names of the source's other categories.
+    """
+
+    source: str
+    layout: str
+    fingerprint: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    settings: dict[str, Any]
+    categories: tuple[_Category, ...]
+    counts: tuple[Count, ...]
+    shards: tuple[Shard, ...]
+    findings: tuple[Finding, ...]
+    not_converted: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> str:
+        """The folder of the record files."""
+        return self.fingerprint[:16]
+
+    @property
+    def files(self) -> dict[str, int]:
+        """Size of each record file by its name."""
+        return {shard.file: shard.bytes for shard in self.shards}
+
+    def shapes(self, split: str) -> int:
+        """Number of clouds in a split."""
+        return sum(count.shapes for count in self.counts if count.split == split)
+
+    def parts_in(self, split: str) -> frozenset[str]:
+        """Names of the parts, as `part_names` gives them, that have a point in a split."""
+        counts = {count.category: count.parts for count in self.counts if count.split == split}
+        parts = [(category.name, part) for category in self.categories for part in category.parts]
+        names = zip(part_names(self.categories), parts, strict=True)
+        return frozenset(name for name, (c, part) in names if counts.get(c, {}).get(part))
+
+    def summary(self) -> list[str]:
+        """Lines for the terminal: the shapes, splits and parts of each category, and the rest."""
+        lines = []
+        for total in add_counts(replace(count, split="") for count in self.counts):
+            counts = (count for count in self.counts if count.category == total.category)
+            splits = ", ".join(f"{count.shapes:,} {count.split}" for count in counts)
+            points = {**total.parts, "unannotated": total.unannotated}
+            number = sum(points.values())
+            shares = ", ".join(f"{part} {points[part] / number:.1%}" for part in points)
+            shapes = counted(total.shapes, "shape")
+            lines.append(f"{total.category} {splits}; {shapes}, {number:,} points ({shares})")
+        if left_out := left_out_shapes(self.findings):
+            lines.append(f"left out: {counted(len(left_out), 'shape')}, listed in {MANIFEST}")
+        if self.not_converted:
+            lines.append(f"not converted: {', '.join(self.not_converted)} (--category all)")
+        return lines
+
+    def to_text(self) -> str:
+        """The manifest as JSON."""
+        value = {"format": FORMAT, **TypeAdapter(Manifest).dump_python(self, mode="json")}
+        return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_text(cls, text: str | bytes, file: str = MANIFEST) -> Manifest:
+        """Parses a manifest.
+
+        Raises:
+          UserError: `bad_manifest`: not a manifest; `other_format`: of another version.
+        """
+        content = text if isinstance(text, bytes) else text.encode()
+        value = parse_json(content, "bad_manifest", file)
+        number = value.get("format") if isinstance(value, dict) else None
+        if not isinstance(number, int):
+            message = f"is not the {MANIFEST} of a converted data set."
+            raise UserError("bad_manifest", message, file)
+        if number != FORMAT:
+            message = f"has format {number}, expected {FORMAT}. Convert the source again."
+            raise UserError("other_format", message, file)
+        return validate(cls, value, "bad_manifest", file)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Manifest:
+        """Reads the manifest of a data set on this machine.
+
+        Raises:
+          UserError: `no_manifest`; and as `from_text`.
+        """
+        file = Path(folder) / MANIFEST
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            message = f"cannot read {MANIFEST} ({error.strerror}). Run pointnet-parts convert."
+            raise UserError("no_manifest", message, str(folder)) from None
+        return cls.from_text(content, str(file))
+
+
+def left_out_shapes(findings: Iterable[Finding]) -> set[tuple[str, str]]:
+    """Category and name of each shape that could not be converted."""
+    return {(finding.category, finding.shape) for finding in findings if finding.left_out}
+
+
+def add_counts(counts: Iterable[Count]) -> tuple[Count, ...]:
+    """One count for each split and category, in the order in which they occur first."""
+    groups: dict[tuple[str, str], list[Count]] = {}
+    for count in counts:
+        groups.setdefault((count.split, count.category), []).append(count)
+    return tuple(
+        Count(
+            *key,
+            sum(count.shapes for count in group),
+            {part: sum(count.parts[part] for count in group) for part in group[0].parts},
+            sum(count.unannotated for count in group),
+        )
+        for key, group in groups.items()
+    )

@@ -1,0 +1,144 @@
+"""The folder or address that a conversion writes to, and what in it may be replaced.
+
+    OUT/<version>/<split>/part-00000-of-00003.tfrecord.gz
+    OUT/manifest.json     written last
+    OUT/unfinished.json   while a conversion runs: the versions that it writes and replaces
+
+An old version is valid until the new manifest is in place. A conversion that fails or is killed
+leaves its files; the next one removes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+from pydantic import TypeAdapter
+
+from preprocessing.conversion.manifest import MANIFEST, SHARD_NAME, Manifest, Version
+from schema.atomic import write_atomically
+from schema.documents import parse_json, validate
+from schema.errors import UserError
+
+UNFINISHED = "unfinished.json"
+# A killed run may leave temporary files: see schema.atomic.
+_TEMPORARY = r"\.[0-9a-f]{32}\.tmp"
+_IN_VERSION = rf"({SHARD_NAME}(\.json)?|([a-z]+/)?{_TEMPORARY})"
+_AS_IT_IS = CompressionTypes.UNCOMPRESSED
+
+
+class Storage:
+    """A local folder, or the objects below an address; it need not exist.
+
+    Names are relative to the root and literal: Beam's functions that take patterns are not used for
+    local files, whose names may contain * ? [.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._is_remote = "://" in root
+        self._system: Any = FileSystems.get_filesystem(root)
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a file; None if there is no such file."""
+        path = f"{self.root}/{name}"
+        if not self._system.exists(path) or os.path.isdir(path):
+            return None
+        with self._system.open(path, compression_type=_AS_IT_IS) as file:
+            return file.read()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Writes a file, replacing one of that name; it appears complete."""
+        if not self._is_remote:
+            write_atomically(f"{self.root}/{name}", content)
+            return
+        with self._system.create(f"{self.root}/{name}", compression_type=_AS_IT_IS) as file:
+            file.write(content)
+
+    def files(self, folder: str = "") -> Iterator[tuple[str, int]]:
+        """Name and size of each file below a folder; links to folders are not followed."""
+        for file in self._system._list(os.path.join(self.root, folder, "")):
+            # Consoles make empty objects "train/" to show a folder.
+            if not file.path.endswith("/"):
+                yield file.path.removeprefix(f"{self.root}/"), file.size_in_bytes
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Removes files; missing ones are no error."""
+        paths = [f"{self.root}/{name}" for name in names]
+        if self._is_remote:
+            self._system.delete(paths)
+            return
+        for path in paths:
+            Path(path).unlink(missing_ok=True)
+
+    def prune(self, folder: str) -> None:
+        """Removes a local folder and those below it as far as they are empty."""
+        for path, _, _ in os.walk(f"{self.root}/{folder}", topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+
+    def check_address(self) -> None:
+        """Checks that data can be written to an address; on gs:// with one short request.
+
+        Raises:
+          ValueError: it is not a name in object storage; and what its client raises.
+        """
+        scheme, _, path = self.root.partition("://")
+        if self._system.has_dirs() or "/" not in path or any(c in path for c in "*?["):
+            raise ValueError("expected a name in object storage, like gs://bucket/shapes, no * ? [")
+        if scheme == "gs":
+            # Beam's own client would try for minutes.
+            from google.cloud.storage import Client
+
+            bucket = path.partition("/")[0]
+            list(Client(None).list_blobs(bucket, max_results=1, timeout=20, retry=None))
+        next(self.files(), None)
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """The content of unfinished.json."""
+
+    versions: tuple[Version, ...]
+
+
+class Output(Storage):
+    """An output that is absent, without any file, or ours.
+
+    Attributes:
+      manifest: that of the data set in it, or None.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Checks that the output may be used; changes nothing.
+
+        Raises:
+          UserError: `not_ours`: something else is there; `other_format`: a data set of another
+            version of this program; `bad_address`: an address that cannot be used.
+        """
+        try:
+            super().__init__(path)
+            if self._is_remote:
+                self.check_address()
+        # Each client has exceptions of its own, some with messages of many lines.
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            message = f"{reason:.300}. Check the address, your login and your rights."
+            raise UserError("bad_address", message, path) from None
+        if os.path.isfile(path):
+            raise _not_ours(path, "a file, expected a folder")
+        self.manifest = None
+        self._versions: set[str] = set()
+        file = f"{path}/{MANIFEST}"
+        try:
+            if manifest := self.read(MANIFEST) is not None:
+                self.manifest = Manifest.from_text(manifest, file)
+        except UserError as error:
+            pass

@@ -1,0 +1,191 @@
+"""Data that grows: each delivery is a span, and a run takes a window of the newest ones.
+
+    SPANS/span-1/, SPANS/span-2/, ...   each the conversion of one delivery
+    SPANS/window/span-3/                the data set of the spans in span 3's window
+
+A shape's split depends on its category, its id and the seed alone, so that it never changes. The
+record files of a window are links to those of the spans; TFX knows the pattern `span-{SPAN}/`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from preprocessing.conversion.checks import check_parts, in_order
+from preprocessing.conversion.convert import convert, storage_errors
+from preprocessing.conversion.manifest import MANIFEST, Manifest, add_counts
+from preprocessing.conversion.output import Output
+from preprocessing.conversion.records import from_example, read_records
+from preprocessing.settings import DataSettings
+from schema.categories import Category
+from schema.errors import Finding, UserError, counted
+
+_SPAN = re.compile(r"span-(\d+)")
+
+
+def add_span(
+    source: str,
+    folder: str | Path,
+    span: int,
+    window: int,
+    settings: DataSettings,
+    beam_args: Sequence[str] = (),
+) -> Manifest:
+    """Converts a delivery as a span, and assembles the data set of its window.
+
+    Args:
+      source: the delivery, a folder or .zip of raw shapes; "" takes an existing span.
+      folder: SPANS, on a local disk.
+      span: its number; larger than those of all earlier deliveries.
+      window: number of spans that a run takes: this one and the newest before it.
+      settings: as in `convert`.
+      beam_args: as in `convert`.
+
+    Returns:
+      The manifest of the window, in `window_folder(folder) / span_name(span)`.
+
+    Raises:
+      UserError: `bad_address`, `span_order`, `no_span`; `other_data`: the span was made from
+        something else; `other_parts`, `other_split`: the window's spans do not fit together;
+        `span_file`: a file of a span is missing or damaged; and as `convert`.
+    """
+    if "://" in str(folder):
+        message = "spans are assembled on a local disk. Give a folder of this machine."
+        raise UserError("bad_address", message, str(folder))
+    root = Path(folder).expanduser()
+    spans = spans_in(root)
+    if source:
+        if spans and span < spans[-1] and span not in spans:
+            message = f"span {span} is new but span {spans[-1]} exists. Give {spans[-1] + 1}."
+            raise UserError("span_order", message, str(root))
+        convert(source, str(root / span_name(span)), settings, beam_args, False, by_id=True)
+    elif span not in spans:
+        message = f"found no span {span}, only {spans}. Give its data."
+        raise UserError("no_span", message, str(root))
+    chosen = [number for number in spans_in(root) if number <= span][-window:]
+    with storage_errors(str(root)):
+        return _assemble(root, chosen)
+
+
+def span_name(span: int) -> str:
+    """The name of a span's folder."""
+    return f"span-{span}"
+
+
+def window_folder(folder: str | Path) -> Path:
+    """The folder with the data sets of the windows, each under the name of its newest span."""
+    return Path(folder).expanduser() / "window"
+
+
+def spans_in(folder: str | Path) -> list[int]:
+    """Numbers of the finished spans, in order."""
+    names = [path.parent.name for path in Path(folder).expanduser().glob(f"*/{MANIFEST}")]
+    return sorted(int(match.group(1)) for match in map(_SPAN.fullmatch, names) if match)
+
+
+def _assemble(root: Path, spans: Sequence[int]) -> Manifest:
+    """The data set of a window; one that is up to date stays as it is."""
+    manifests = {number: Manifest.load(root / span_name(number)) for number in spans}
+    stamps = [[number, manifest.fingerprint] for number, manifest in manifests.items()]
+    fingerprint = hashlib.sha256(json.dumps(stamps).encode()).hexdigest()
+    output = Output(str(window_folder(root) / span_name(spans[-1])))
+    if output.manifest is not None and output.has(fingerprint):
+        output.finish()
+        return output.manifest
+    for number, manifest in manifests.items():
+        if damaged := Output(str(root / span_name(number))).damage(manifest):
+            message = "is missing or cut. Restore it, or remove its span and convert that again."
+            raise UserError("span_file", message, damaged)
+    categories = _categories(manifests)
+    counts = add_counts(count for manifest in manifests.values() for count in manifest.counts)
+    findings = [finding for manifest in manifests.values() for finding in manifest.findings]
+    notes = [*check_parts([], counts, categories), *_repeated(root, manifests)]
+    made = Manifest(
+        source="; ".join(f"span {number}: {m.source}" for number, m in manifests.items()),
+        layout=manifests[spans[-1]].layout,
+        fingerprint=fingerprint,
+        settings=manifests[spans[-1]].settings,
+        categories=categories,
+        counts=counts,
+        shards=(),
+        findings=in_order([*(f for f in findings if f.code != "part_without_points"), *notes]),
+        not_converted=manifests[spans[-1]].not_converted,
+    )
+    output.start(made.version)
+    shards = []
+    for number, manifest in manifests.items():
+        for shard in manifest.shards:
+            name = f"{span_name(number)}-{Path(shard.file).name}"
+            shards.append(replace(shard, file=f"{made.version}/{shard.split}/{name}"))
+            _link(root / span_name(number) / shard.file, Path(output.storage.root, shards[-1].file))
+    made = replace(made, shards=tuple(shards))
+    output.publish(made)
+    return made
+
+
+def _categories(manifests: dict[int, Manifest]) -> tuple[Category, ...]:
+    """All categories by name; UserError if the spans have other parts, or another seed or shares."""
+    known: dict[str, Category] = {}
+    newest = manifests[max(manifests)]
+    split = newest.settings.get("seed"), newest.settings.get("split")
+    for number, manifest in manifests.items():
+        advice = "Use the same, or a smaller window (spans.window)."
+        other = manifest.settings.get("seed"), manifest.settings.get("split")
+        if other != split:
+            message = f"span {number} has seed and shares {other}, the newest {split}. {advice}"
+            raise UserError("other_split", message)
+        for category in manifest.categories:
+            first = known.setdefault(category.name, category)
+            if first.parts != category.parts:
+                message = (
+                    f"{category.name} has the parts {', '.join(category.parts)} in span {number} "
+                    f"and {', '.join(first.parts)} before. {advice}"
+                )
+                raise UserError("other_parts", message)
+    return tuple(known[name] for name in sorted(known))
+
+
+def _repeated(root: Path, manifests: dict[int, Manifest]) -> list[Finding]:
+    """A note for each span with shapes of an older one."""
+    span_of: dict[bytes, int] = {}
+    findings = []
+    for number, manifest in manifests.items():
+        repeated = []
+        for name in _shape_names(root / span_name(number), manifest):
+            older = span_of.setdefault(hashlib.sha256(name.encode()).digest()[:8], number)
+            if older != number:
+                repeated.append(f"{name} of span {older}")
+        if repeated:
+            message = (
+                f"{counted(len(repeated), 'shape')} of span {number} in older ones too (the first: "
+                f"{repeated[0]}). They count twice; remove them from one of the deliveries."
+            )
+            findings.append(Finding("shape_in_two_spans", message))
+    return findings
+
+
+def _shape_names(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """Category and id of each shape of a span."""
+    for shard in manifest.shards:
+        with open(folder / shard.file, "rb") as file:
+            for record in read_records(file, f"{folder.name}/{shard.file}"):
+                cloud = from_example(record)
+                # An id that occurs in two categories of its span has the category in front.
+                yield f"{cloud.category}/{cloud.shape_id.removeprefix(f'{cloud.category}/')}"
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for a file that is never written to again; a copy where links fail."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,1 @@
+"""Folders and archives of labelled shapes, one module a layout."""

@@ -1,0 +1,156 @@
+"""A folder or .zip, read through one interface; an archive is never unpacked to disk.
+
+Names are relative, with "/" between folders. Hidden files and macOS's `__MACOSX` are not listed.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import stat
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from schema.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or folder in a folder; `stamp` changes with a file's content (mtime or CRC-32)."""
+
+    name: str
+    is_folder: bool = False
+    size: int = 0
+    stamp: int = 0
+
+
+class Files:
+    """The files of one data set, in the folder or archive `source`."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._root = ""
+
+    def below(self, folder: str) -> Files:
+        """The files of a folder, with names relative to it."""
+        files = copy.copy(self)
+        files._root = f"{self._root}{folder}/"
+        return files
+
+    def entries(self, folder: str = "") -> list[Entry]:
+        """Contents of a folder, sorted by name; empty if there is no such folder.
+
+        Raises:
+          UserError: `unreadable`; `bad_name`: a name that is not UTF-8.
+        """
+        try:
+            entries = self._scan((self._root + folder).rstrip("/"))
+            return sorted(entries, key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except UnicodeEncodeError as error:
+            message = f"has a file named {error.object!a}, expected names in UTF-8. Rename it."
+            raise UserError("bad_name", message, folder or ".") from None
+        except OSError as error:
+            raise UserError("unreadable", _reason(error), folder or ".") from None
+
+    def read(self, name: str, limit: int = -1) -> bytes:
+        """Content of a file, or its first `limit` bytes.
+
+        Raises:
+          UserError: `no_file`, `not_a_file`, `unreadable` or `damaged_archive`.
+        """
+        try:
+            return self._read(self._root + name, limit)
+        except OSError as error:
+            codes = {FileNotFoundError: "no_file", IsADirectoryError: "not_a_file"}
+            code = codes.get(type(error), "unreadable")
+            raise UserError(code, _reason(error), name) from None
+        # Damaged, encrypted, another compression: zipfile and its decompressors raise many kinds.
+        except Exception as error:
+            message = f"cannot be unpacked ({error!s:.100}). Download or pack the archive again."
+            raise UserError("damaged_archive", message, name) from None
+
+    def _scan(self, folder: str) -> Iterable[Entry]:
+        with os.scandir(f"{self.source}/{folder}") as items:
+            for item in items:
+                if _is_hidden(item.name):
+                    continue
+                item.name.encode()
+                try:
+                    status = item.stat()
+                except OSError:
+                    # A broken link is listed, so that reading it reports the reason.
+                    yield Entry(item.name)
+                    continue
+                is_folder = stat.S_ISDIR(status.st_mode)
+                yield Entry(item.name, is_folder, status.st_size, status.st_mtime_ns)
+
+    def _read(self, name: str, limit: int) -> bytes:
+        path = f"{self.source}/{name}"
+        # Opening a pipe would wait for its other end.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise IsADirectoryError("not a file")
+        with open(path, "rb", buffering=0) as file:
+            return file.read(limit)
+
+
+class ZippedFiles(Files):
+    """The files of a .zip; its directory is read once."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source)
+        self._archive = zipfile.ZipFile(source)
+        # Folder -> its entries by name.
+        self._folders: dict[str, dict[str, Entry]] = defaultdict(dict)
+        for info in self._archive.infolist():
+            *folders, name = steps = info.filename.rstrip("/").split("/")
+            # Empty steps and ".." would lead out of the archive.
+            if any(map(_is_hidden, steps)):
+                continue
+            for depth, step in enumerate(folders):
+                self._folders["/".join(folders[:depth])][step] = Entry(step, is_folder=True)
+            entry = Entry(name, info.is_dir(), info.file_size, info.CRC)
+            self._folders["/".join(folders)][name] = entry
+
+    def _scan(self, folder: str) -> Iterable[Entry]:
+        return self._folders.get(folder, {}).values()
+
+    def _read(self, name: str, limit: int) -> bytes:
+        folder, _, last = name.rpartition("/")
+        entry = self._folders.get(folder, {}).get(last)
+        if entry is None:
+            raise FileNotFoundError("no such file")
+        if entry.is_folder:
+            raise IsADirectoryError("not a file")
+        with self._archive.open(name) as file:
+            return file.read(limit)
+
+
+def open_files(source: str) -> Files:
+    """Opens a folder or a .zip; else UserError `no_source` or `not_an_archive`."""
+    try:
+        path = Path(source).expanduser()
+        if path.is_dir():
+            return Files(str(path))
+        if path.is_file():
+            return ZippedFiles(str(path))
+        reason = "is not a folder or file on this machine."
+    except OSError as error:
+        reason = _reason(error)
+    # zipfile raises many kinds of errors for damaged archives.
+    except Exception as error:
+        message = f"{source} cannot be opened ({error!s:.80}). Give a folder or a .zip."
+        raise UserError("not_an_archive", message) from None
+    raise UserError("no_source", f"{source} {reason} Give a folder or a .zip.")
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in ("", "__MACOSX")
+
+
+def _reason(error: OSError) -> str:
+    return f"cannot be read ({(error.strerror or str(error)).lower()})."

@@ -1,0 +1,1 @@
+"""TensorFlow code shared by Transform, training, evaluation and serving."""

@@ -1,0 +1,68 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from preprocessing.conversion.manifest import Manifest
+from preprocessing.conversion.records import from_example, read_records
+
+
+class OwnClouds:
+    """Writes a folder of own clouds, cloud by cloud."""
+
+    def __init__(self, root, categories):
+        self.root = root
+        root.mkdir(parents=True)
+        lines = [f"  {name}: [{', '.join(parts)}]\n" for name, parts in categories.items()]
+        (root / "clouds.yaml").write_text("categories:\n" + "".join(lines))
+
+    def cloud(self, name, labels, points=None, category="Chair"):
+        """A CSV of random points with these labels."""
+        if points is None:
+            points = np.random.default_rng(len(labels)).uniform(-1, 1, (len(labels), 3))
+        rows = [
+            f"{x!r},{y!r},{z!r},{s}\n" for (x, y, z), s in zip(points.tolist(), labels, strict=True)
+        ]
+        return self.text(f"{category}/{name}.csv", "x,y,z,label\n" + "".join(rows))
+
+    def text(self, name, content):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+
+def contents(folder):
+    """Hash of every file, by name."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def listed(folder):
+    """Hash of the files that a data set's manifest lists, by name; and of the manifest."""
+    manifest = Manifest.load(folder)
+    name = "manifest.json"
+    hashed = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    return {name: hashed, **{shard.file: shard.sha256 for shard in manifest.shards}}
+
+
+def clouds_of(folder, split):
+    found = []
+    for shard in Manifest.load(folder).shards:
+        if shard.split == split:
+            with open(folder / shard.file, "rb") as file:
+                found += [from_example(record) for record in read_records(file, shard.file)]
+    return found
+
+
+@pytest.fixture
+def own_clouds(tmp_path):
+    return lambda **categories: OwnClouds(tmp_path / "own", categories)
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out" / "data"

@@ -40,7 +40,6 @@ setup(
         "rich>=13",
         "tensorboard",
         "tensorflow-serving-api",
-        "trimesh>=4.4",
     ],
     entry_points={"console_scripts": ["pointnet-parts = pipeline.cli:main"]},
 )

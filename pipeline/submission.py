@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import PipelineConfig
-from pipeline.runtime_parameters import DATA_ROOT, TRAIN_ARGS
 from pipeline.google_storage import (
     LOG_IN,
     LONGEST_WAIT_SECONDS,
@@ -23,6 +22,7 @@ from pipeline.google_storage import (
     first_line,
     why_not_reached,
 )
+from pipeline.runtime_parameters import DATA_ROOT, TRAIN_ARGS
 from schema.errors import UserError
 
 # How long a cancelled run may be waited for; see `_ended`.
@@ -312,7 +312,7 @@ def _kubeflow_errors(host: str | None) -> Iterator[None]:
     except KeyError as error:
         raise UserError(
             "not_submitted",
-            f"{who}: ~/.config/kfp/context.json lacks {error}, which kfp's client wants, even empty",
+            f"{who}: ~/.config/kfp/context.json lacks {error}; kfp's client needs it, even empty",
         ) from None
     except (OpenApiException, RuntimeError, ValueError, OSError) as error:
         raise UserError("not_submitted", f"{who}: {first_line(error)}") from None

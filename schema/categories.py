@@ -12,7 +12,8 @@ A data set may have categories of its own; they have the same type and are liste
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import accumulate, pairwise
 from typing import Literal
 
 from schema.errors import UserError
@@ -99,13 +100,7 @@ class Category:
         return self
 
     def to_json(self) -> dict[str, object]:
-        return {
-            "name": self.name,
-            "directory": self.directory,
-            "parts": list(self.parts),
-            "rest": self.rest,
-            "colours": list(self.colours),
-        }
+        return {**asdict(self), "parts": list(self.parts), "colours": list(self.colours)}
 
     @classmethod
     def from_json(cls, value: dict) -> Category:
@@ -143,12 +138,8 @@ def class_ranges(categories: Sequence[Category]) -> tuple[tuple[int, int], ...]:
     Classes are the parts of the first category, then of the second, and so on: a label (an index
     into its category's parts) becomes a class by adding `start`.
     """
-    ranges = []
-    start = 0
-    for category in categories:
-        ranges.append((start, start + len(category.parts)))
-        start += len(category.parts)
-    return tuple(ranges)
+    ends = list(accumulate(len(category.parts) for category in categories))
+    return tuple(pairwise([0, *ends]))
 
 
 def part_names(categories: Sequence[Category]) -> tuple[str, ...]:

@@ -73,5 +73,3 @@ FILE_FORMATS: dict[str, Callable[[SegmentedCloud], bytes]] = {
     "ply": coloured_ply_file,
     "png": png_file,
 }
-
-

@@ -96,9 +96,8 @@ def _refuse_ambiguous(first: np.ndarray, fourth: np.ndarray | list[str], file: s
     """Refuses whole numbers that may be a row number or a label before x y z."""
     counts_rows = len(first) > 2 and first[0] in (0, 1) and (np.diff(first) == 1).all()
     if counts_rows or (isinstance(fourth, np.ndarray) and not _is_whole(np.nan_to_num(fourth))):
-        message = "the first of four columns may be a row number or a label before x y z. Name the "
-        remedy = "columns in a first line: x,y,z,label; save an array as an .npz."
-        raise UserError("ambiguous_columns", message + remedy, file)
+        message = "the first of four columns may be a row number or a label before x y z. Name them"
+        raise UserError("ambiguous_columns", f"{message} (text: first line x,y,z,label).", file)
 
 
 def _is_whole(numbers: np.ndarray) -> bool:

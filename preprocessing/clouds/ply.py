@@ -19,8 +19,7 @@ from schema.record import to_float32
 PLY_ENDING, LABELS_ENDING = ".ply", ".labels"
 _C_TYPES = ("char", "uchar", "short", "ushort", "int", "uint", "float", "double")
 _TYPES = dict(zip(_C_TYPES, ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8"), strict=True))
-_TYPES |= {np.dtype(kind).name: kind for kind in (*_TYPES.values(), "i8", "u8")}
-_LIST = ""
+_TYPES |= {np.dtype(kind).name: kind for kind in (*_TYPES.values(), "i8", "u8")} | {"list": ""}
 _BYTE_ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 
 
@@ -28,8 +27,8 @@ _BYTE_ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": "
 class _Element:
     name: str
     count: int
-    names: list[str] = field(default_factory=list)
-    types: list[str] = field(default_factory=list)
+    # Name, and NumPy's type or "" for a list.
+    properties: list[tuple[str, str]] = field(default_factory=list)
 
 
 def ply_columns(content: bytes, file: str) -> Columns:
@@ -38,18 +37,18 @@ def ply_columns(content: bytes, file: str) -> Columns:
     UserErrors: `not_ply`, `bad_header`, `wrong_columns`, `empty_file`, `count_mismatch`; of an
     ascii file also those of a table of text.
     """
-    order, elements, place, end = _header(content, file)
-    vertex = elements[place]
+    order, elements, vertices, end = _header(content, file)
+    kinds = [[kind for _, kind in element.properties] for element in elements]
     # In bytes, without those of lists, or in lines.
-    units = [sum(int(kind[1:] or 0) for kind in e.types) if order else 1 for e in elements]
+    units = [sum(int(kind[1:] or 0) for kind in each) if order else 1 for each in kinds]
     sizes = [element.count * unit for element, unit in zip(elements, units, strict=True)]
-    before, known = sum(sizes[:place]), sum(sizes)
-    names = tuple(vertex.names)
+    before, known, count = sum(sizes[:vertices]), sum(sizes), elements[vertices].count
+    names = tuple(name for name, _ in elements[vertices].properties)
     axes = places_of_axes(names, file)
 
     def check_size(found: int, noun: str) -> None:
-        has_lists = any(_LIST in element.types for element in elements)
-        if found < known or (found > known and not (order and has_lists)):
+        may_be_more = order and any("" in each for each in kinds)
+        if found < known or (found > known and not may_be_more):
             message = f"has {found} {noun} after its header, expected {known}. Restore the file."
             raise UserError("count_mismatch", message, file)
 
@@ -57,8 +56,8 @@ def ply_columns(content: bytes, file: str) -> Columns:
 
         def read(place: int) -> np.ndarray:
             check_size(len(content) - end, "bytes")
-            fields = [(str(place), order + kind) for place, kind in enumerate(vertex.types)]
-            return np.frombuffer(content, fields, vertex.count, end + before)[str(place)]
+            fields = [(str(i), order + kind) for i, kind in enumerate(kinds[vertices])]
+            return np.frombuffer(content, fields, count, end + before)[str(place)]
 
         def read_points() -> np.ndarray:
             return np.stack([read(axis).astype(np.float64) for axis in axes], axis=1)
@@ -72,7 +71,7 @@ def ply_columns(content: bytes, file: str) -> Columns:
         # Blank lines for the header's, so that an error names the line in the file.
         lines = checked_text(b"\n" * above + content[end:], file).split(b"\n")
         check_size(max(len(lines) - above, 0), "lines")
-        return b"\n".join(lines[: first + vertex.count])
+        return b"\n".join(lines[: first + count])
 
     table = Table(read_text, None, len(names), file, first + 1)
     return Columns("properties", names, lambda: table.numbers(axes), table.values, first + 1)
@@ -95,15 +94,16 @@ def _header(content: bytes, file: str) -> tuple[str, list[_Element], int, int]:
                 orders.append(_BYTE_ORDERS[name])
             case ["element", name, count] if count.isdecimal() and len(count) < 16:
                 elements.append(_Element(name, int(count)))
-            case ["property", kind, *_, name] if kind in _TYPES or kind == "list":
-                elements[-1].names.append(name)
-                elements[-1].types.append(_TYPES.get(kind, _LIST))
+            case ["property", kind, name] | ["property", "list" as kind, *_, name] if (
+                kind in _TYPES
+            ):
+                elements[-1].properties.append((name, _TYPES[kind]))
             case _:
                 message = f"found {' '.join(line)[:60]!r}, expected a line of a PLY header."
                 raise UserError("bad_header", message, file, number)
     names = [element.name for element in elements]
     place = names.index("vertex") if "vertex" in names else -1
-    has_lists = any(_LIST in element.types for element in elements[: place + 1])
+    has_lists = any(not kind for e in elements[: place + 1] for _, kind in e.properties)
     if len(orders) != 1 or names.count("vertex") != 1 or has_lists:
         message = "expected a line format and one element vertex, without lists in or before it."
         raise UserError("bad_header", message, file)

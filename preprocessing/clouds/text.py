@@ -24,6 +24,7 @@ MAX_HEADER_BYTES = 2**16
 # The separator is the first of these in the first line, otherwise blanks.
 _SEPARATORS = (";", ",", "\t")
 _NUMBER = re.compile(r"(?ai)[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|nan|inf|infinity)\Z")
+_NUMERIC = re.compile(_NUMBER.pattern.replace(r"\.", "[.,]"))
 _FRACTION = re.compile(rb"(?i)\d[.e]|\.\d")
 _ZERO_LINE = np.uint16(int.from_bytes(b"0\n", "little"))
 
@@ -36,23 +37,25 @@ def text_columns(content: bytes, file: str) -> Columns:
     """
     start, second, *_ = [*re.split(rb"\r\n?|\n", content[:MAX_HEADER_BYTES], maxsplit=2), b""]
     line = checked_text(start, file).decode().lstrip("/# ")  # CloudCompare: "//x y z".
-    separator = next((mark for mark in _SEPARATORS if mark in line), None)
+    words = line.split()
+    # Numbers between blanks may have decimal commas, which do not separate.
+    has_blanks = len(words) > 2 and all(map(_NUMERIC.match, words[:3]))
+    separator = None if has_blanks else next((mark for mark in _SEPARATORS if mark in line), None)
     names = _split(line, separator, file, 1)
     if not names:
         raise UserError("empty_file", "has an empty first line, expected x y z.", file, 1)
-    is_number = [_NUMBER.match(name.replace(",", ".")) for name in names]
-    has_names = {"x", "y", "z"} <= set(map(str.lower, names)) or not any(is_number)
+    has_names = {"x", "y", "z"} <= set(map(str.lower, names)) or not any(map(_NUMERIC.match, names))
     if has_names:
         axes = places_of_axes(names, file, 1)
     else:
+        if len(names) not in (3, 4):
+            message = f"found {len(names)} columns without names, expected x y z or x y z label."
+            raise UserError("wrong_columns", f"{message} Name them in a first line.", file, 1)
         numbers = [name for name in names if name]  # pandas leaves the name of an index empty.
         from_0, from_1 = ([str(first + i) for i in range(len(numbers))] for first in (0, 1))
         if numbers == from_0 or (numbers == from_1 and _FRACTION.search(second)):
             message = "the first line may be a point or number the columns. Name them there: x,y,z."
             raise UserError("ambiguous_columns", message, file, 1)
-        if len(names) not in (3, 4):
-            message = f"found {len(names)} columns without names, expected x y z or x y z label."
-            raise UserError("wrong_columns", f"{message} Name them in a first line.", file, 1)
         axes, names = (0, 1, 2), ["x", "y", "z", "label"][: len(names)]
     table = Table(lambda: checked_text(content, file), separator, len(names), file, 1 + has_names)
     points = functools.partial(table.numbers, axes)
@@ -175,7 +178,7 @@ def _find_words(text: bytes, separator: str | None, columns: int) -> pa.Array | 
     characters = np.frombuffer(b"\n" + text, np.uint8)
     newline = characters == ord("\n")
     if separator is None:
-        blank = characters <= ord(" ")
+        blank = (characters - ord("\t") < 5) | (characters == ord(" "))  # \t \n \v \f \r
         starts = np.flatnonzero(blank[:-1] & ~blank[1:]) + 1
     else:
         starts = np.flatnonzero(newline | (characters == ord(separator))) + 1

@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from schema.errors import UserError
-
-if TYPE_CHECKING:
-    from apache_beam.options.pipeline_options import PipelineOptions
 
 # The last keeps newer Beam releases from switching to Prism, which they download; our batch jobs
 # have no triggers.
@@ -22,8 +19,8 @@ IN_PROCESS = (
 )
 
 
-def pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
-    """Options for one pipeline, which by default runs in this process.
+def pipeline_options(beam_args: Sequence[str]) -> Any:
+    """PipelineOptions for one pipeline, which by default runs in this process.
 
     Options that are used twice silently run the second pipeline on the direct runner.
 
@@ -34,10 +31,8 @@ def pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
     from apache_beam.options.pipeline_options import PipelineOptions
 
     printed = io.StringIO()
+    arguments = [*IN_PROCESS, *beam_args]
     try:
-        if beam_args and not beam_args[0].startswith("-"):
-            raise ValueError(f"{beam_args[0]!r} is not an option")
-        arguments = [*IN_PROCESS, *beam_args]
         # For a value that it cannot read, argparse prints all options and exits.
         with contextlib.redirect_stderr(printed):
             beam.Pipeline(options=PipelineOptions(arguments)).options.get_all_options()

@@ -47,8 +47,7 @@ def check_parts(
     """A note for each category with parts that none of its labelled shapes has.
 
     Raises:
-      UserError: `labels_from_one`: some shape of a category has the label after the last part's,
-        and no shape has the first part.
+      UserError: `labels_from_one`: a category's labels go past the last part, none is the first.
     """
     past = {f.category: f for f in reversed(in_order(findings)) if f.code == LABEL_PAST_LAST}
     labelled = [count for count in counts if count.split != UNLABELLED]

@@ -23,11 +23,10 @@ from preprocessing import clouds, conversion, datasets
 from preprocessing.conversion.beam_options import pipeline_options
 from preprocessing.conversion.checks import check_parts, check_share, in_order, reasons
 from preprocessing.conversion.manifest import FORMAT, Manifest, add_counts
-from preprocessing.conversion.output import Output
+from preprocessing.conversion.output import Output, Storage
 from preprocessing.conversion.plan import Plan, make_plan, must_plan_again
 from preprocessing.conversion.records import SUFFIX
 from preprocessing.conversion.shards import Job, ShardSummary, read_summary, write_shard
-from preprocessing.conversion.storage import Storage, check_address
 from preprocessing.datasets.base import chosen_categories
 from preprocessing.datasets.layouts import open_reader
 from preprocessing.progress import progress
@@ -41,8 +40,7 @@ def convert(
     output: str,
     settings: DataSettings,
     beam_args: Sequence[str] = (),
-    replace_other: bool = True,
-    by_id: bool = False,
+    growing: bool = False,
 ) -> Manifest:
     """Converts a folder or .zip of raw shapes, unless the output is complete and up to date.
 
@@ -51,11 +49,8 @@ def convert(
       output: a folder that is absent, empty or ours, or an address in object storage (gs://...).
       settings: which shapes, labels and splits.
       beam_args: Beam's options, e.g. ["--runner=DataflowRunner", ...]; default: this process.
-      replace_other: whether a data set made from something else is replaced.
-      by_id: see `make_plan`.
-
-    Returns:
-      The manifest of the data set in the output.
+      growing: whether this is a delivery of growing data: shapes are assigned to splits by their
+        ids, see `make_plan`, and a data set made from something else is not replaced.
 
     Raises:
       UserError: the source cannot be converted, or the output cannot be used or written to.
@@ -64,33 +59,31 @@ def convert(
     chosen = chosen_categories(reader.categories, settings.category)
     listing = reader.list_shapes(chosen)
     categories = tuple(reader.categories[name] for name in chosen)
-    parts = [category.to_json() for category in categories]
     # All that the data set depends on.
-    values = [FORMAT, _code(), isal.__version__, listing.stamp, settings.model_dump(), parts, by_id]
+    values = [FORMAT, _code(), isal.__version__, listing.stamp, settings.model_dump(), growing]
+    values += [category.to_json() for category in categories]
     fingerprint = hashlib.sha256(json.dumps(values).encode()).hexdigest()
     FileSystems.set_options(pipeline_options(beam_args))
     with storage_errors(output):
-        target = _open_output(output)
+        remote = "://" in output
+        target = Output(output.rstrip("/") if remote else str(Path(output).expanduser()))
         before = target.manifest
-        if before is not None and target.has(fingerprint):
-            target.finish()
-            return before
-        if before is not None and not replace_other:
-            message = (
-                f"was made from {before.source} with other files, settings or code. Give new data "
-                "the next number; to convert again, remove the folder."
-            )
-            raise UserError("other_data", message, output)
-        if before is not None and Path(before.source).absolute() != Path(source).absolute():
-            note = f"note: {output}: {source} will replace the conversion of {before.source}"
-            print(note, file=sys.stderr)
-        job = Job(source, settings, target.storage.root, fingerprint[:16])
+        if before is not None:
+            if target.has(fingerprint):
+                target.finish()
+                return before
+            if growing:
+                message = f"was made from {before.source} with other files, settings or code."
+                raise UserError("other_data", f"{message} Give another output.", output)
+            if Path(before.source).absolute() != Path(source).absolute():
+                note = f"note: {output}: {source} will replace the conversion of {before.source}"
+                print(note, file=sys.stderr)
+        job = Job(source, settings, target.root, fingerprint[:16])
         target.start(job.version)
         found: tuple[Finding, ...] = ()
         must_plan = True
         while must_plan:
-            # Once more if reading the shapes showed that splits change.
-            plan = make_plan(listing, settings, found, by_id)
+            plan = make_plan(listing, settings, found, growing)
             summaries = _write_shards(plan, job, beam_args)
             found = in_order([*found, *(f for summary in summaries for f in summary.findings)])
             counts = add_counts(count for summary in summaries for count in summary.counts)
@@ -129,34 +122,25 @@ def _write_shards(plan: Plan, job: Job, beam_args: Sequence[str]) -> list[ShardS
         ):
             shards = pipeline | "Shards" >> beam.Create(plan.shards)
             _ = shards | "Write" >> beam.Map(write_shard, job)
-    # Each runner has its own type for it.
+    # Each runner has its own type for a worker's error.
     except Exception as error:
-        last = str(error).strip().rpartition("\n")[2] or type(error).__name__
+        last = str(error).strip().rpartition("\n")[2]
         code = "cannot_write" if "[Errno " in last else "worker_stopped"
-        message = f"Beam stopped: {last:.500}. Correct the cause and run the same command again."
+        message = f"Beam stopped: {last:.500}. Correct the cause and run the command again."
         raise UserError(code, message, job.output) from error
     return [read_summary(shard, job) for shard in plan.shards]
-
-
-def _open_output(output: str) -> Output:
-    if "://" not in output:
-        return Output(str(Path(output).expanduser()))
-    output = output.rstrip("/")
-    check_address(output)
-    return Output(output)
 
 
 @contextlib.contextmanager
 def storage_errors(output: str) -> Iterator[None]:
     """Turns errors of the disk or of object storage into UserError `cannot_write`."""
+    # The clients of object storage have exceptions of their own.
+    kind = Exception if "://" in output else OSError
     try:
         yield
     except UserError:
         raise
-    except Exception as error:
-        # The clients of object storage have exceptions of their own.
-        if not isinstance(error, OSError) and "://" not in output:
-            raise
+    except kind as error:
         reason = getattr(error, "strerror", None) or f"{error!s:.300}"
         message = f"cannot write ({reason}). Make room or change the rights."
         raise UserError("cannot_write", message, output) from error

@@ -20,7 +20,7 @@ FORMAT = 2
 SHARD_NAME = r"(train|val|test|unlabelled)/(span-\d+-)?part-\d+-of-\d+\.tfrecord\.gz"
 
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-ShardFile = Annotated[str, StringConstraints(pattern=rf"^[0-9a-f]{{16}}/{SHARD_NAME}$")]
+_ShardFile = Annotated[str, StringConstraints(pattern=rf"^[0-9a-f]{{16}}/{SHARD_NAME}$")]
 _Category = Annotated[Category, PlainSerializer(Category.to_json)]
 
 
@@ -28,7 +28,7 @@ _Category = Annotated[Category, PlainSerializer(Category.to_json)]
 class Shard:
     """One record file: its name ("<version>/<split>/..."), number of clouds, size and hash."""
 
-    file: ShardFile
+    file: _ShardFile
     records: StrictInt
     bytes: StrictInt
     sha256: str
@@ -40,13 +40,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Count:
-    """Numbers of one category in one split, which may be UNLABELLED.
-
-    Attributes:
-      shapes: clouds.
-      parts: points of each part.
-      unannotated: points with label -1; all points of an unlabelled cloud.
-    """
+    """Of one category in one split: number of clouds, points of each part, points of none."""
 
     split: str
     category: str
@@ -130,10 +124,7 @@ class Manifest:
         content = text if isinstance(text, bytes) else text.encode()
         value = parse_json(content, "bad_manifest", file)
         number = value.get("format") if isinstance(value, dict) else None
-        if not isinstance(number, int):
-            message = f"is not the {MANIFEST} of a converted data set."
-            raise UserError("bad_manifest", message, file)
-        if number != FORMAT:
+        if isinstance(number, int) and number != FORMAT:
             message = f"has format {number}, expected {FORMAT}. Convert the source again."
             raise UserError("other_format", message, file)
         return validate(cls, value, "bad_manifest", file)

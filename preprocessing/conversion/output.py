@@ -85,11 +85,7 @@ class Storage:
                 os.rmdir(path)
 
     def check_address(self) -> None:
-        """Checks that data can be written to an address; on gs:// with one short request.
-
-        Raises:
-          ValueError: it is not a name in object storage; and what its client raises.
-        """
+        """Raises an error of any type if data cannot be written to an address."""
         scheme, _, path = self.root.partition("://")
         if self._system.has_dirs() or "/" not in path or any(c in path for c in "*?["):
             raise ValueError("expected a name in object storage, like gs://bucket/shapes, no * ? [")
@@ -106,15 +102,11 @@ class Storage:
 class Unfinished:
     """The content of unfinished.json."""
 
-    versions: tuple[Version, ...]
+    versions: frozenset[Version]
 
 
 class Output(Storage):
-    """An output that is absent, without any file, or ours.
-
-    Attributes:
-      manifest: that of the data set in it, or None.
-    """
+    """An output that is absent, without any file, or ours; `manifest` is that of its data set."""
 
     def __init__(self, path: str) -> None:
         """Checks that the output may be used; changes nothing.
@@ -133,12 +125,64 @@ class Output(Storage):
             message = f"{reason:.300}. Check the address, your login and your rights."
             raise UserError("bad_address", message, path) from None
         if os.path.isfile(path):
-            raise _not_ours(path, "a file, expected a folder")
-        self.manifest = None
-        self._versions: set[str] = set()
-        file = f"{path}/{MANIFEST}"
+            raise UserError("not_ours", "is a file, expected a folder.", path)
+        self.manifest: Manifest | None = None
+        self._versions: frozenset[str] = frozenset()
         try:
-            if manifest := self.read(MANIFEST) is not None:
-                self.manifest = Manifest.from_text(manifest, file)
+            if (content := self.read(MANIFEST)) is not None:
+                self.manifest = Manifest.from_text(content, f"{path}/{MANIFEST}")
+            if (content := self.read(UNFINISHED)) is not None:
+                value = parse_json(content, "not_ours", f"{path}/{UNFINISHED}")
+                unfinished = validate(Unfinished, value, "not_ours", f"{path}/{UNFINISHED}")
+                self._versions = unfinished.versions
         except UserError as error:
-            pass
+            code = "other_format" if error.code == "other_format" else "not_ours"
+            raise UserError(code, error.message, error.file, error.line) from None
+        if self.manifest is None and not self._versions:
+            for name, _ in self.files():
+                if not re.fullmatch(_TEMPORARY, name):
+                    message = f"was not written by a conversion; there is no {MANIFEST}."
+                    raise UserError("not_ours", message, f"{path}/{name}")
+
+    def has(self, fingerprint: str) -> bool:
+        """Whether it has the data set of this fingerprint, with all its files."""
+        m = self.manifest
+        return m is not None and m.fingerprint == fingerprint and not self.damage(m)
+
+    def damage(self, manifest: Manifest) -> str:
+        """The first record file that is missing or has another size; "" if all are there."""
+        sizes = dict(self.files(manifest.version))
+        bad = (name for name, size in manifest.files.items() if sizes.get(name) != size)
+        return next((f"{self.root}/{name}" for name in bad), "")
+
+    def start(self, version: str) -> None:
+        """Prepares the writing of a version; removes what earlier conversions left."""
+        self._versions |= {version, self.manifest.version if self.manifest else version}
+        self.write(UNFINISHED, TypeAdapter(Unfinished).dump_json(Unfinished(self._versions)))
+        self._remove_unlisted(self.manifest)
+
+    def publish(self, manifest: Manifest) -> None:
+        """Puts a new manifest in place and removes what it replaces; UserError `cannot_write`."""
+        if damage := self.damage(manifest):
+            message = "is missing or cut after it was written. Run only one conversion at a time."
+            raise UserError("cannot_write", message, damage)
+        self._remove_unlisted(self.manifest, manifest)
+        self.write(MANIFEST, manifest.to_text().encode(errors="replace"))
+        self.manifest = manifest
+        self.finish()
+
+    def finish(self) -> None:
+        """Removes what unfinished conversions left; the data set in place stays."""
+        if self._versions:
+            self._remove_unlisted(self.manifest)
+            self.remove([UNFINISHED])
+            self._versions = frozenset()
+
+    def _remove_unlisted(self, *manifests: Manifest | None) -> None:
+        """Removes temporary files, and record files that none of these manifests lists."""
+        listed = {name for manifest in manifests if manifest for name in manifest.files}
+        unlisted = {name for name, _ in self.files()} - listed
+        ours = re.compile(rf"({'|'.join(self._versions)})/{_IN_VERSION}|{_TEMPORARY}")
+        self.remove(sorted(filter(ours.fullmatch, unlisted)))
+        for version in self._versions:
+            self.prune(version)

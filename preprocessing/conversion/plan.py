@@ -31,7 +31,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """One record file to write, "<split>/part-00000-of-00003.tfrecord.gz": its shapes, their ids."""
+    """One record file to write, "<split>/part-00000-of-00003.tfrecord.gz", and its shapes."""
 
     file: str
     shapes: tuple[Shape, ...]
@@ -44,11 +44,10 @@ class ShardPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """All record files, problems of the listing and of the splits, and shapes known to be bad."""
+    """All record files, and problems of the listing and of the splits."""
 
     shards: tuple[ShardPlan, ...]
     findings: tuple[Finding, ...]
-    known: frozenset[Key]
 
 
 def make_plan(
@@ -94,22 +93,21 @@ def make_plan(
             file = f"{split}/part-{index:05d}-of-{len(groups):05d}{SUFFIX}"
             ids = tuple(_long_id(s) if s.name in repeated else s.name for s in group)
             shards.append(ShardPlan(file, tuple(group), ids))
-    return Plan(tuple(shards), tuple(findings), frozenset(left_out | unlabelled))
+    return Plan(tuple(shards), tuple(findings))
 
 
 def must_plan_again(plan: Plan, found: Sequence[Finding], filled: Collection[str]) -> bool:
-    """Whether reading the shapes of a plan showed that another plan is needed.
-
-    That is: labelled shapes have no label, or all shapes of a split are unreadable.
+    """Whether reading the shapes showed that labelled ones have no label, or emptied a split.
 
     Args:
       plan: the plan that all shapes were read with.
       found: the findings from that.
       filled: the splits that got at least one shape.
     """
-    if _without_labels(found) - plan.known:
+    splits = {_key(shape): shard.split for shard in plan.shards for shape in shard.shapes}
+    if any(splits.get(key) in SPLITS for key in _without_labels(found)):
         return True
-    return not set(SPLITS) <= set(filled) and bool(left_out_shapes(found) - plan.known)
+    return not set(SPLITS) <= set(filled) and not splits.keys().isdisjoint(left_out_shapes(found))
 
 
 def assign_splits(
@@ -150,7 +148,7 @@ def assign_splits(
     for split in _HELD_OUT_FIRST:
         counts = Counter(split_of.values())
         if not counts[split]:
-            largest = max(SPLITS, key=lambda name: counts[name])
+            largest = max(SPLITS, key=counts.__getitem__)
             moved = min((key for key in split_of if split_of[key] == largest), key=place)
             split_of[moved] = split
             if fixed:

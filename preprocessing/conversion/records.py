@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import gzip
-import hashlib
 import struct
 import zlib
 from collections.abc import Iterator
@@ -24,9 +23,8 @@ from schema.record import CATEGORY, LABELS, OFFSET, POINTS, SHAPE_ID, Cloud, to_
 
 SUFFIX = ".tfrecord.gz"
 
-# Wire format: (field number << 3) | 2, "length-delimited". Example.features and Features.feature
-# are field 1; a map entry has key 1 and value 2; Feature has bytes_list 1, float_list 2 and
-# int64_list 3; the value of each list is field 1, packed.
+# Protocol buffer tags: (field number << 3) | 2, "length-delimited". Feature has bytes_list 1,
+# float_list 2 and int64_list 3.
 _FIELD_1, _FIELD_2, _FIELD_3 = b"\x0a", b"\x12", b"\x1a"
 # A negative int64 takes ten bytes; this is -1.
 _MINUS_ONE = b"\xff" * 9 + b"\x01"
@@ -93,8 +91,7 @@ def parse_example(serialized: bytes) -> dict[str, np.ndarray | None]:
     found = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         # A feature without a kind is a column without lists.
-        values = column.flatten() if hasattr(column, "flatten") else []
-        found[name] = np.array(values)
+        found[name] = np.array(column.flatten() if hasattr(column, "flatten") else [])
     return {name: found.get(name) for name in (CATEGORY, LABELS, OFFSET, POINTS, SHAPE_ID)}
 
 
@@ -104,31 +101,20 @@ def is_record_file(path: str) -> bool:
 
 
 class Writer:
-    """Writes records to an open file; the same records give the same bytes.
-
-    Attributes:
-      size, sha256: of the bytes written so far.
-    """
+    """Writes records to an open file; the same records give the same bytes."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self.size = 0
-        self.sha256 = hashlib.sha256()
         self._file = file
         self._gzip = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP)
 
     def write(self, record: bytes) -> None:
         length = struct.pack("<Q", len(record))
         framed = b"".join((length, _masked_crc(length), record, _masked_crc(record)))
-        self._write(self._gzip.compress(framed))
+        self._file.write(self._gzip.compress(framed))
 
     def close(self) -> None:
         """Ends the gzip stream, not the file."""
-        self._write(self._gzip.flush())
-
-    def _write(self, data: bytes) -> None:
-        self._file.write(data)
-        self.size += len(data)
-        self.sha256.update(data)
+        self._file.write(self._gzip.flush())
 
 
 def read_records(file: BinaryIO, name: str) -> Iterator[bytes]:
@@ -175,12 +161,9 @@ def _field(tag: bytes, content: bytes) -> bytes:
 
 def _varint(value: int) -> bytes:
     """Seven bits a byte, the lowest first; the highest bit says that more follow."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    if value <= 0x7F:
+        return bytes((value,))
+    return bytes((value & 0x7F | 0x80,)) + _varint(value >> 7)
 
 
 def _packed_labels(labels: np.ndarray) -> bytes:
@@ -191,12 +174,7 @@ def _packed_labels(labels: np.ndarray) -> bytes:
     if highest <= 0x7F:
         # As int8, -1 is the byte 0xff, which no other label is.
         return labels.astype(np.int8).tobytes().replace(b"\xff", _MINUS_ONE)
-    rows = np.tile(np.frombuffer(_MINUS_ONE, np.uint8), (len(labels), 1))  # [n, 10]
-    large, known = labels > 0x7F, labels >= 0
-    rows[known, 0] = labels[known] & 0x7F | large[known] << 7
-    rows[known, 1] = 1
-    lengths = np.where(known, 1 + large, len(_MINUS_ONE))
-    return rows[np.arange(len(_MINUS_ONE)) < lengths[:, None]].tobytes()
+    return b"".join(_MINUS_ONE if label < 0 else _varint(label) for label in labels.tolist())
 
 
 def _masked_crc(data: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 from dataclasses import dataclass, replace
 
@@ -10,13 +11,12 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from preprocessing.conversion.manifest import Count, Shard, add_counts
+from preprocessing.conversion.output import Storage
 from preprocessing.conversion.plan import NO_LABELS, ShardPlan
 from preprocessing.conversion.records import Writer, to_example
-from preprocessing.conversion.storage import Storage
 from preprocessing.datasets.base import Reader
 from preprocessing.datasets.layouts import open_reader
 from preprocessing.settings import DataSettings
-from schema.categories import Category
 from schema.errors import Finding, UserError
 from schema.record import UNANNOTATED, UNLABELLED, Cloud
 
@@ -33,12 +33,7 @@ class Job:
 
 @dataclass(frozen=True)
 class ShardSummary:
-    """The result for one record file.
-
-    Attributes:
-      shard: the file; None if no shape could be read.
-      error: why the conversion cannot go on.
-    """
+    """The result for one record file: none if no shape could be read, or what stops it all."""
 
     shard: Shard | None = None
     counts: tuple[Count, ...] = ()
@@ -54,9 +49,6 @@ def write_shard(plan: ShardPlan, job: Job) -> None:
 
     An error of the source is part of the summary: each Beam runner wraps exceptions in its own way,
     and would only try again.
-
-    Raises:
-      OSError: a file cannot be written.
     """
     try:
         summary = _write_shard(plan, job, _reader(job.source, job.settings, job.version))
@@ -71,8 +63,7 @@ def read_summary(plan: ShardPlan, job: Job) -> ShardSummary:
     if content is None:
         raise UserError("worker_stopped", "a worker wrote no result. Try again.", plan.file)
     summary = _SUMMARY.validate_json(content)
-    if summary.error is not None:
-        error = summary.error
+    if error := summary.error:
         raise UserError(error.code, error.message, error.file, error.line)
     return summary
 
@@ -97,25 +88,21 @@ def _write_shard(plan: ShardPlan, job: Job, reader: Reader) -> ShardSummary:
         labels = None if plan.split == UNLABELLED else cloud.labels
         if plan.split != UNLABELLED and (labels is None or labels.max() == UNANNOTATED):
             message = "no point has a label. The shape counts as unlabelled."
-            code, place = NO_LABELS, shape.place
-            findings.append(Finding(code, message, place, 0, shape.category, shape.name))
+            place = (shape.place, 0, shape.category, shape.name)
+            findings.append(Finding(NO_LABELS, message, *place))
         cloud = replace(cloud, shape_id=shape_id, labels=labels)
         writer.write(to_example(cloud))
-        counts.append(_count(cloud, plan.split, reader.categories[cloud.category]))
+        counts.append(_count(cloud, plan.split, reader.categories[cloud.category].parts))
     writer.close()
     if not counts:
         return ShardSummary(findings=tuple(findings))
-    name = f"{job.version}/{plan.file}"
-    Storage(job.output).write(name, file.getvalue())
-    shard = Shard(name, len(counts), writer.size, writer.sha256.hexdigest())
+    name, content = f"{job.version}/{plan.file}", file.getvalue()
+    Storage(job.output).write(name, content)
+    shard = Shard(name, len(counts), len(content), hashlib.sha256(content).hexdigest())
     return ShardSummary(shard, add_counts(counts), tuple(findings))
 
 
-def _count(cloud: Cloud, split: str, category: Category) -> Count:
-    """The count of one cloud."""
-    if cloud.labels is None:
-        return Count(split, category.name, 1, dict.fromkeys(category.parts, 0), len(cloud.points))
-    size = len(category.parts) + 1
-    unannotated, *points = np.bincount(cloud.labels + 1, minlength=size).tolist()
-    parts = dict(zip(category.parts, points, strict=True))
-    return Count(split, category.name, 1, parts, unannotated)
+def _count(cloud: Cloud, split: str, parts: tuple[str, ...]) -> Count:
+    labels = np.full(len(cloud.points), UNANNOTATED) if cloud.labels is None else cloud.labels
+    unannotated, *points = np.bincount(labels + 1, minlength=len(parts) + 1).tolist()
+    return Count(split, cloud.category, 1, dict(zip(parts, points, strict=True)), unannotated)

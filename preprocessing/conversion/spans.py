@@ -52,9 +52,7 @@ def add_span(
       The manifest of the window, in `window_folder(folder) / span_name(span)`.
 
     Raises:
-      UserError: `bad_address`, `span_order`, `no_span`; `other_data`: the span was made from
-        something else; `other_parts`, `other_split`: the window's spans do not fit together;
-        `span_file`: a file of a span is missing or damaged; and as `convert`.
+      UserError: the spans are not in order or do not fit together; and as `convert`.
     """
     if "://" in str(folder):
         message = "spans are assembled on a local disk. Give a folder of this machine."
@@ -65,7 +63,7 @@ def add_span(
         if spans and span < spans[-1] and span not in spans:
             message = f"span {span} is new but span {spans[-1]} exists. Give {spans[-1] + 1}."
             raise UserError("span_order", message, str(root))
-        convert(source, str(root / span_name(span)), settings, beam_args, False, by_id=True)
+        convert(source, str(root / span_name(span)), settings, beam_args, growing=True)
     elif span not in spans:
         message = f"found no span {span}, only {spans}. Give its data."
         raise UserError("no_span", message, str(root))
@@ -107,31 +105,28 @@ def _assemble(root: Path, spans: Sequence[int]) -> Manifest:
     counts = add_counts(count for manifest in manifests.values() for count in manifest.counts)
     findings = [finding for manifest in manifests.values() for finding in manifest.findings]
     notes = [*check_parts([], counts, categories), *_repeated(root, manifests)]
-    made = Manifest(
-        source="; ".join(f"span {number}: {m.source}" for number, m in manifests.items()),
-        layout=manifests[spans[-1]].layout,
-        fingerprint=fingerprint,
-        settings=manifests[spans[-1]].settings,
-        categories=categories,
-        counts=counts,
-        shards=(),
-        findings=in_order([*(f for f in findings if f.code != "part_without_points"), *notes]),
-        not_converted=manifests[spans[-1]].not_converted,
-    )
-    output.start(made.version)
+    output.start(fingerprint[:16])
     shards = []
     for number, manifest in manifests.items():
         for shard in manifest.shards:
             name = f"{span_name(number)}-{Path(shard.file).name}"
-            shards.append(replace(shard, file=f"{made.version}/{shard.split}/{name}"))
-            _link(root / span_name(number) / shard.file, Path(output.storage.root, shards[-1].file))
-    made = replace(made, shards=tuple(shards))
+            shards.append(replace(shard, file=f"{fingerprint[:16]}/{shard.split}/{name}"))
+            _link(root / span_name(number) / shard.file, Path(output.root, shards[-1].file))
+    made = replace(
+        manifests[spans[-1]],
+        source="; ".join(f"span {number}: {m.source}" for number, m in manifests.items()),
+        fingerprint=fingerprint,
+        categories=categories,
+        counts=counts,
+        shards=tuple(shards),
+        findings=in_order([*(f for f in findings if f.code != "part_without_points"), *notes]),
+    )
     output.publish(made)
     return made
 
 
 def _categories(manifests: dict[int, Manifest]) -> tuple[Category, ...]:
-    """All categories by name; UserError if the spans have other parts, or another seed or shares."""
+    """All categories by name; UserError if the spans differ in parts, seed or shares."""
     known: dict[str, Category] = {}
     newest = manifests[max(manifests)]
     split = newest.settings.get("seed"), newest.settings.get("split")
@@ -142,13 +137,10 @@ def _categories(manifests: dict[int, Manifest]) -> tuple[Category, ...]:
             message = f"span {number} has seed and shares {other}, the newest {split}. {advice}"
             raise UserError("other_split", message)
         for category in manifest.categories:
-            first = known.setdefault(category.name, category)
-            if first.parts != category.parts:
-                message = (
-                    f"{category.name} has the parts {', '.join(category.parts)} in span {number} "
-                    f"and {', '.join(first.parts)} before. {advice}"
-                )
-                raise UserError("other_parts", message)
+            first, parts = known.setdefault(category.name, category).parts, category.parts
+            if first != parts:
+                found = f"{category.name} has the parts {', '.join(parts)} in span {number}"
+                raise UserError("other_parts", f"{found}, {', '.join(first)} before. {advice}")
     return tuple(known[name] for name in sorted(known))
 
 

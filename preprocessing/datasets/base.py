@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, TypeVar
 
 import numpy as np
 from annotated_types import MinLen
-from pydantic import AfterValidator
+from pydantic import AfterValidator, StringConstraints
 
 from preprocessing.clouds.text import read_labels, read_numbers
 from preprocessing.datasets.files import Entry, Files
@@ -112,9 +112,9 @@ class Reader(ABC):
     def _shapes(self, category: str) -> Iterable[Shape]:
         raise NotImplementedError
 
-    def _note(self, code: str, message: str, file: str, *shape: str) -> None:
-        """Adds a finding to the listing; `shape` is the category and the shape, if it has them."""
-        self._findings.append(Finding(code, message, file, 0, *shape))
+    def _note(self, code: str, message: str, file: str, category: str = "") -> None:
+        """Adds a finding to the listing."""
+        self._findings.append(Finding(code, message, file, category=category))
 
     def _add_category(self, category: Category, parts: Sequence[str], first: int = 0) -> None:
         """Adds a category; its files count `parts` from `first`. It may lack some of them."""
@@ -125,7 +125,7 @@ class Reader(ABC):
         self._numbers[category.name] = first, np.array(table, np.int64)
 
     def _labels(self, numbers: np.ndarray, category: str, file: str) -> np.ndarray:
-        """Our labels, int64 [n], for a file's numbers, one a line; else UserError `unknown_label`."""
+        """Our labels, int64 [n], for a file's numbers; else UserError, as if one were a line."""
         first, table = self._numbers[category]
         places = numbers - first
         wrong = np.flatnonzero((places < 0) | (places >= len(table)))
@@ -205,13 +205,7 @@ def nfc(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _plain_name(name: str) -> str:
-    if not name or "/" in name or name.startswith("."):
-        raise ValueError(f"{name!r:.60} has a / or a dot in front")
-    return name
-
-
-def _with_composed_names(values: dict[str, T]) -> dict[str, T]:
+def _composed(values: dict[str, T]) -> dict[str, T]:
     composed = {nfc(name): value for name, value in values.items()}
     if len(composed) < len(values):
         raise ValueError("two names are the same in Unicode's composed form")
@@ -219,5 +213,5 @@ def _with_composed_names(values: dict[str, T]) -> dict[str, T]:
 
 
 # In documents: the name of a file or folder in a folder, and values by such names.
-PlainName = Annotated[str, AfterValidator(_plain_name)]
-ByName = Annotated[dict[PlainName, T], MinLen(1), AfterValidator(_with_composed_names)]
+PlainName = Annotated[str, StringConstraints(pattern=r"^[^./][^/]*$")]
+ByName = Annotated[dict[PlainName, T], MinLen(1), AfterValidator(_composed)]

@@ -34,12 +34,8 @@ from schema.record import SPLITS, Cloud
 CATEGORY_LIST = "synsetoffset2category.txt"
 SPLIT_FOLDER = "train_test_split"
 # The number of each category's first part where all 50 are counted.
-FIRST_PART = {
-    known.name: start
-    for known, (start, _) in zip(
-        SHAPENET_CATEGORIES, class_ranges(SHAPENET_CATEGORIES), strict=True
-    )
-}
+_STARTS = [start for start, _ in class_ranges(SHAPENET_CATEGORIES)]
+FIRST_PART = {known.name: n for known, n in zip(SHAPENET_CATEGORIES, _STARTS, strict=True)}
 
 
 class _Benchmark(Reader):
@@ -78,7 +74,6 @@ class _Benchmark(Reader):
                 self._add_category(category, (NO_PART, *category.parts))
         chosen = chosen_categories([*self.categories, *unnamed], self._settings.category)
         self._unnamed = [unnamed[name] for name in chosen if name in unnamed]
-        # With others, all were chosen: then these are left out.
         if len(self._unnamed) == len(chosen):
             finding = self._unnamed[0]
             raise UserError(finding.code, finding.message, finding.file, finding.line)
@@ -95,7 +90,7 @@ class _Benchmark(Reader):
             shapes.append(replace(shape, split=splits.get(listed, "")))
             if listed in repeated:
                 message = f"{listed} is in more than one list, kept in {splits[listed]}."
-                self._note("in_two_splits", message, SPLIT_FOLDER, shape.category, shape.name)
+                self._note("in_two_splits", message, SPLIT_FOLDER, shape.category)
         return shapes
 
     def _official_splits(self) -> tuple[dict[str, str], set[str]]:
@@ -157,13 +152,10 @@ class BenchmarkNormal(_Benchmark):
 
 
 def _read_list(files: Files) -> dict[str, Category | Finding]:
-    """By folder the categories of the list, then those of ShapeNet's that it lacks.
-
-    One whose parts are unknown is an error if it is chosen, here as a finding.
+    """By folder the categories of the list, or why they cannot be read, and the rest of ShapeNet's.
 
     Raises:
-      UserError: `bad_category_list`: not UTF-8, a line without a folder, a name or folder twice;
-        `bad_category`.
+      UserError: `bad_category_list`: not UTF-8, no folder, a name or folder twice; `bad_category`.
     """
     listed: dict[str, Category | Finding] = {}
     taken: set[str] = set()

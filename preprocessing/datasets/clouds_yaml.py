@@ -27,7 +27,7 @@ class Clouds(Settings):
     categories: ByName[list[PlainName]]
     """Name of each category, which is also its folder's, and its parts in the order of labels."""
 
-    unlabelled: list[int | float | str] = [-1]
+    unlabelled: tuple[int | float | str, ...] = (-1,)
     """Labels, or words, of points without annotation; .nan for NaN."""
 
     first_label: Annotated[int, Gt(-MAX_LABEL), Lt(MAX_LABEL)] = 0
@@ -39,7 +39,7 @@ class Clouds(Settings):
     @field_validator("unlabelled", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
-        return value if isinstance(value, list) else [value]
+        return tuple(value) if isinstance(value, list) else (value,)
 
     @model_validator(mode="after")
     def _is_unambiguous(self) -> Clouds:

@@ -30,10 +30,10 @@ _GEOMETRY = 1
 class Stamp(BaseModel):
     """Contents of made_up.json: what was asked for, and every file that may belong to it."""
 
-    note: Literal[_NOTE] = _NOTE  # type: ignore[valid-type]
-    request: str = ""
-    finished: bool = False
-    files: list[str] = []
+    note: Literal[_NOTE]  # type: ignore[valid-type]
+    request: str
+    finished: bool
+    files: list[str]
 
 
 def make_demo_shapes(
@@ -43,7 +43,7 @@ def make_demo_shapes(
     seed: int = 0,
     points: tuple[int, int] = POINTS,
 ) -> Path:
-    """Writes a PartAnnotation folder of made-up shapes, unless it has them already.
+    """Writes a PartAnnotation folder of made-up shapes, unless it has them already; returns it.
 
     Args:
       folder: absent, empty, or of an earlier call, whose files are replaced.
@@ -51,9 +51,6 @@ def make_demo_shapes(
       categories: names of DEMO_CATEGORIES; all by default.
       seed: another seed gives other shapes with other ids.
       points: fewest and most points of a shape.
-
-    Returns:
-      The folder.
 
     Raises:
       UserError: `unknown_category`; `not_ours`: other files are in the way; `cannot_write`.
@@ -66,8 +63,8 @@ def make_demo_shapes(
     try:
         request = repr((_GEOMETRY, names, shapes_per_category, seed, points))
         before = _read_stamp(folder)
-        is_complete = before.finished and all((folder / file).is_file() for file in before.files)
-        if is_complete and before.request == request:
+        is_current = before.finished and before.request == request
+        if is_current and all((folder / file).is_file() for file in before.files):
             return folder
         count = range(shapes_per_category)
         shapes = {(name, i): _shape_files(name, i, seed) for name in names for i in count}
@@ -75,11 +72,11 @@ def make_demo_shapes(
         for file in sorted(planned - set(before.files)):
             if os.path.lexists(folder / file):
                 raise _not_ours(folder / file)
-        stamp = Stamp(request=request, files=sorted(planned.union(before.files)))
-        write_atomically(folder / STAMP, stamp.model_dump_json())
+        _write_stamp(folder, request, False, sorted(planned.union(before.files)))
         for file in before.files:
             (folder / file).unlink(missing_ok=True)
-        (folder / METADATA).write_text(json.dumps(_metadata(names), indent=1) + "\n")
+        metadata = {name: _metadata(name) for name in names}
+        (folder / METADATA).write_text(json.dumps(metadata, indent=1) + "\n")
         written = [METADATA]
         for (name, index), files in shapes.items():
             for file, content in zip(files, _contents(name, index, seed, points), strict=True):
@@ -88,8 +85,7 @@ def make_demo_shapes(
                     (folder / file).parent.mkdir(parents=True, exist_ok=True)
                     (folder / file).write_bytes(content)
                     written.append(file)
-        stamp = Stamp(request=request, finished=True, files=written)
-        write_atomically(folder / STAMP, stamp.model_dump_json())
+        _write_stamp(folder, request, True, written)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UserError("cannot_write", f"{folder} cannot be written ({reason}).") from None
@@ -104,11 +100,16 @@ def is_made_up(category: Category) -> bool:
 def _read_stamp(folder: Path) -> Stamp:
     """The stamp, empty for a new folder; UserError `not_ours` if it is not that of a call here."""
     if not folder.exists() or (folder.is_dir() and not os.listdir(folder)):
-        return Stamp()
+        return Stamp(note=_NOTE, request="", finished=False, files=[])
     try:
         return Stamp.model_validate_json((folder / STAMP).read_bytes())
     except (ValueError, OSError):
         raise _not_ours(folder) from None
+
+
+def _write_stamp(folder: Path, request: str, finished: bool, files: list[str]) -> None:
+    stamp = Stamp(note=_NOTE, request=request, finished=finished, files=files)
+    write_atomically(folder / STAMP, stamp.model_dump_json())
 
 
 def _not_ours(path: Path) -> UserError:
@@ -120,9 +121,9 @@ def _directory(category: str) -> str:
     return f"made_up_{category.lower()}"
 
 
-def _metadata(names: list[str]) -> dict:
-    parts = {name: DEMO_CATEGORIES[name].parts for name in names}
-    return {n: {"directory": _directory(n), "lables": parts[n], "note": _NOTE} for n in names}
+def _metadata(category: str) -> dict:
+    parts = DEMO_CATEGORIES[category].parts
+    return {"directory": _directory(category), "lables": parts, "note": _NOTE}
 
 
 def _shape_files(category: str, index: int, seed: int) -> list[str]:

@@ -42,7 +42,7 @@ def _airplane(rng: Rng) -> list[Surface]:
     at = -length / 2 + fin
     upright = (-fin * 0.7, height, 0)
     surfaces += plate("tail", (at, lift, -0.005), upright, (-fin, 0, 0), (0, 0, 0.01), 0.5)
-    level = lift + (height * 0.9 if rng.random() < 0.25 else 0)
+    level = lift + (height * 0.9 if rng.random() < 0.25 else 0.0)
     for side in (-1, 1):
         along = (-fin * 0.5, 0, side * small)
         surfaces += plate("tail", (at, level, 0), along, (-fin * 0.9, 0, 0), (0, 0.01, 0), 0.5)
@@ -66,7 +66,7 @@ def _chair(rng: Rng) -> list[Surface]:
     bottom = seat - thick / 2
     if rng.random() < 0.7:
         spread, r = rng.uniform(0, 0.06), rng.uniform(0.015, 0.03)
-        for x, z in product((-1, 1), (-1, 1)):
+        for x, z in product((-1.0, 1.0), (-1.0, 1.0)):
             head = (x * (depth / 2 - 0.04), bottom, z * (width / 2 - 0.04))
             foot = (head[0] + x * spread, 0, head[2] + z * spread)
             surfaces += tube("leg", head, foot, r, r * 0.8)

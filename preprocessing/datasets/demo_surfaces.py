@@ -5,13 +5,14 @@ All vectors are x (forward), y (up), z (to the side).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike as Vector
 
 Rng = np.random.Generator
+Vector = tuple[float, float, float] | np.ndarray
 
 
 class Surface(NamedTuple):
@@ -32,15 +33,12 @@ def plate(
     """Both faces of a flat piece whose side `across` shrinks to `taper` times that at its end."""
     area = float(np.linalg.norm(np.cross(along, across))) * (1 + taper) / 2
 
-    def face(corner: np.ndarray) -> Surface:
-        def at(s: np.ndarray, t: np.ndarray) -> np.ndarray:
-            s = _linear_density(s, 1.0, taper)
-            return corner + s * along + t * (1 + s * (taper - 1)) * across
+    def face(corner: Vector, s: np.ndarray, t: np.ndarray) -> np.ndarray:
+        s = _linear_density(s, 1.0, taper)
+        return np.add(corner, s * along) + t * (1 + s * (taper - 1)) * across
 
-        return Surface(part, area, at)
-
-    along, across = np.asarray(along), np.asarray(across)
-    return [face(np.asarray(corner)), face(np.add(corner, thickness))]
+    corners = (corner, np.add(corner, thickness))
+    return [Surface(part, area, functools.partial(face, corner)) for corner in corners]
 
 
 def box(part: str, centre: Vector, size: Vector) -> list[Surface]:

@@ -12,7 +12,6 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from schema.errors import UserError
 
@@ -51,13 +50,10 @@ class Files:
             return sorted(entries, key=lambda entry: entry.name)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        except UnicodeEncodeError as error:
-            message = f"has a file named {error.object!a}, expected names in UTF-8. Rename it."
-            raise UserError("bad_name", message, folder or ".") from None
-        except OSError as error:
-            raise UserError("unreadable", _reason(error), folder or ".") from None
+        except Exception as error:
+            raise _user_error(error, folder or ".") from None
 
-    def read(self, name: str, limit: int = -1) -> bytes:
+    def read(self, name: str, limit: int | None = None) -> bytes:
         """Content of a file, or its first `limit` bytes.
 
         Raises:
@@ -65,14 +61,8 @@ class Files:
         """
         try:
             return self._read(self._root + name, limit)
-        except OSError as error:
-            codes = {FileNotFoundError: "no_file", IsADirectoryError: "not_a_file"}
-            code = codes.get(type(error), "unreadable")
-            raise UserError(code, _reason(error), name) from None
-        # Damaged, encrypted, another compression: zipfile and its decompressors raise many kinds.
         except Exception as error:
-            message = f"cannot be unpacked ({error!s:.100}). Download or pack the archive again."
-            raise UserError("damaged_archive", message, name) from None
+            raise _user_error(error, name) from None
 
     def _scan(self, folder: str) -> Iterable[Entry]:
         with os.scandir(f"{self.source}/{folder}") as items:
@@ -89,7 +79,7 @@ class Files:
                 is_folder = stat.S_ISDIR(status.st_mode)
                 yield Entry(item.name, is_folder, status.st_size, status.st_mtime_ns)
 
-    def _read(self, name: str, limit: int) -> bytes:
+    def _read(self, name: str, limit: int | None) -> bytes:
         path = f"{self.source}/{name}"
         # Opening a pipe would wait for its other end.
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -119,7 +109,7 @@ class ZippedFiles(Files):
     def _scan(self, folder: str) -> Iterable[Entry]:
         return self._folders.get(folder, {}).values()
 
-    def _read(self, name: str, limit: int) -> bytes:
+    def _read(self, name: str, limit: int | None) -> bytes:
         folder, _, last = name.rpartition("/")
         entry = self._folders.get(folder, {}).get(last)
         if entry is None:
@@ -127,30 +117,37 @@ class ZippedFiles(Files):
         if entry.is_folder:
             raise IsADirectoryError("not a file")
         with self._archive.open(name) as file:
-            return file.read(limit)
+            return file.read(-1 if limit is None else limit)
 
 
 def open_files(source: str) -> Files:
     """Opens a folder or a .zip; else UserError `no_source` or `not_an_archive`."""
+    path = os.path.expanduser(source)
+    if os.path.isdir(path):
+        return Files(path)
+    if not os.path.isfile(path):
+        message = f"{source}: no such file or directory on this disk. Give a folder or a .zip."
+        raise UserError("no_source", message)
     try:
-        path = Path(source).expanduser()
-        if path.is_dir():
-            return Files(str(path))
-        if path.is_file():
-            return ZippedFiles(str(path))
-        reason = "is not a folder or file on this machine."
-    except OSError as error:
-        reason = _reason(error)
+        return ZippedFiles(path)
     # zipfile raises many kinds of errors for damaged archives.
     except Exception as error:
         message = f"{source} cannot be opened ({error!s:.80}). Give a folder or a .zip."
         raise UserError("not_an_archive", message) from None
-    raise UserError("no_source", f"{source} {reason} Give a folder or a .zip.")
 
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name in ("", "__MACOSX")
 
 
-def _reason(error: OSError) -> str:
-    return f"cannot be read ({(error.strerror or str(error)).lower()})."
+def _user_error(error: Exception, file: str) -> UserError:
+    if isinstance(error, UnicodeEncodeError):
+        message = f"has a file named {error.object!a}, expected names in UTF-8. Rename it."
+        return UserError("bad_name", message, file)
+    if isinstance(error, OSError):
+        codes = {FileNotFoundError: "no_file", IsADirectoryError: "not_a_file"}
+        reason = (error.strerror or str(error)).lower()
+        return UserError(codes.get(type(error), "unreadable"), f"cannot be read ({reason}).", file)
+    # Damaged, encrypted, another compression: zipfile and its decompressors raise many kinds.
+    message = f"cannot be unpacked ({error!s:.100}). Download or pack the archive again."
+    return UserError("damaged_archive", message, file)

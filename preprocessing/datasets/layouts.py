@@ -27,14 +27,12 @@ def open_reader(source: str, settings: DataSettings) -> Reader:
     if layout is None:
         entries = files.entries()
         below = {entry.name: files.below(entry.name) for entry in entries if entry.is_folder}
-        layouts = {name: found for name, folder in below.items() if (found := _layout(folder))}
+        layouts = {name: found for name in below if (found := _layout(below[name]))}
         if not layouts:
-            names = ", ".join(entry.name + "/" * entry.is_folder for entry in entries)
+            names = ", ".join(entry.name + "/" * entry.is_folder for entry in entries) or "nothing"
             looked_for = "; ".join(layout.looks_for for layout in LAYOUTS)
-            message = (
-                f"is not a data set: found {names or 'nothing':.200}; looked for {looked_for}."
-            )
-            raise UserError("no_layout", f"{source} {message}")
+            message = f"{source} is not a data set: found {names:.200}; looked for {looked_for}."
+            raise UserError("no_layout", message)
         if len(layouts) > 1:
             message = f"{source} has several data sets: {', '.join(layouts)}. Give one of them."
             raise UserError("several_data_sets", message)

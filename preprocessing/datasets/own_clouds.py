@@ -99,9 +99,8 @@ class OwnClouds(Reader):
             ("labels_without_points", "file", "expected a cloud of the same name beside it"),
         ):
             if files[code]:
-                message = (
-                    f"{counted(len(files[code]), noun)} not read (here the first), {expected}."
-                )
+                count = counted(len(files[code]), noun)
+                message = f"{count} not read (here the first), {expected}."
                 self._note(code, message, str(files[code][0].place))
         return list(shapes.values())
 
@@ -144,7 +143,7 @@ class OwnClouds(Reader):
     def _columns_without_label(self, file: str) -> Columns | None:
         """What a cloud without labels has; None if it has labels, or reading it reports why not."""
         try:
-            start = self._files.read(file, start_size(file) or -1)
+            start = self._files.read(file, start_size(file))
             columns = columns_of(file, start, self._clouds.label)
         except UserError:
             return None

@@ -30,8 +30,8 @@ from pipeline.beam_settings import CONVERSION, beam_args
 from pipeline.config import load_config, parse_config
 from pipeline.graph import Places, create_pipeline, evaluation_config
 from preprocessing.conversion.convert import convert
-from preprocessing.datasets.demo import make_demo_shapes
 from preprocessing.conversion.records import is_record_file
+from preprocessing.datasets.demo import make_demo_shapes
 from tests.e2e.conftest import TINY, Runs
 from tests.fetching import fetched_and_built
 

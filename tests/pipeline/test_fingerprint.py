@@ -8,10 +8,12 @@ import pytest
 from pipeline import fingerprint
 from pipeline.fingerprint import code_fingerprint, own_imports
 
-PACKAGE = "a_room_for_fingerprints"
+PACKAGE = "package_for_fingerprints"
 FILES = {
-    "__init__": '"""A room."""\n',
-    "start": f"import json\nfrom {PACKAGE} import direct\n\n\ndef late():\n    import {PACKAGE}.inside\n",
+    "__init__": '"""A package."""\n',
+    "start": (
+        f"import json\nfrom {PACKAGE} import direct\n\n\ndef late():\n    import {PACKAGE}.inside\n"
+    ),
     "direct": f"from {PACKAGE}.far import VALUE\n",
     "far": f"VALUE = 1\n\n\ndef round():\n    import {PACKAGE}.start\n",
     "inside": "INSIDE = 1\n",

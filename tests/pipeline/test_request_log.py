@@ -9,8 +9,7 @@ from click.testing import CliRunner
 from pipeline.cli import main
 from pipeline.request_log import RequestLog
 from preprocessing.conversion.manifest import Manifest
-from preprocessing.conversion.records import from_example, to_example
-from preprocessing.conversion.records import Writer, read_records
+from preprocessing.conversion.records import Writer, from_example, read_records, to_example
 from schema.errors import UserError
 from schema.record import UNKNOWN_CATEGORY, Cloud
 from tests.model.test_signatures import ROCKET, cloud

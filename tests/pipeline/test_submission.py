@@ -21,7 +21,6 @@ from pipeline.config import load_config, parse_config, to_yaml
 from pipeline.specs import compile_specs
 from pipeline.submission import (
     Submission,
-    UserError,
     run_parameters,
     submit_to_kubeflow,
     submit_to_vertex,

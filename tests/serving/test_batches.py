@@ -20,7 +20,9 @@ class Counting:
         self.requests.append([len(points) for points in clouds])
         for points in clouds:
             if points[0, 0] in self.refused:
-                raise UserError("unavailable" if self.lasting else "no_answer", f"refused {points[0, 0]:g}")
+                raise UserError(
+                    "unavailable" if self.lasting else "no_answer", f"refused {points[0, 0]:g}"
+                )
         return [(points[:, 0].astype(np.int64), points) for points in clouds]
 
 

@@ -95,7 +95,7 @@ def test_a_file_of_the_users_is_not_replaced_but_our_page_is(ten_tools, inspect,
 
 @pytest.mark.parametrize(
     ("source", "words"),
-    [("nowhere", "nowhere: no such file or directory"), (".", ". is not a data set")],
+    [("nowhere", "nowhere is not"), (".", ". is not a data set")],
 )
 def test_a_source_that_cannot_be_used(inspect, source, words):
     status, screen, html = inspect(source)
@@ -109,7 +109,7 @@ def test_a_source_without_a_readable_cloud_is_refused(shapes, inspect, tmp_path)
     record_file = tmp_path / "a.tfrecord.gz"
     record_file.write_bytes(b"nothing of ours")
     status, screen, _ = inspect(record_file)
-    assert status == 2 and "a.tfrecord.gz: is damaged" in screen
+    assert status == 2 and "damaged_record_file" in screen
 
 
 def test_more_findings_than_the_page_lists(shapes, inspect):

@@ -101,7 +101,7 @@ LISTS_FIRST = b"element camera 1\nproperty list uchar int zoom\nelement vertex"
         ("a.csv", b"x,y,z\n1,2 2,3\n", "not_a_number", 2, "2 2"),
         ("a.csv", b"x,y,z\n1,2,3\n1,two,3\n", "not_a_number", 3, "two"),
         ("a.csv", "x,y,z\n1,2,٣\n".encode(), "not_a_number", 2, "٣"),
-        ("a.txt", b"0,29 0,31 0,12\n", "not_a_number", 1, "29 0"),
+        ("a.txt", b"0,29 0,31 0,12\n", "not_a_number", 1, "0,29"),
         ("a.csv", b"0,29;0,31;0,5;0\n", "not_a_number", 1, "0,29"),
         ("a.csv", b"0,29;0,31;1;0\n", "not_a_number", 1, "0,29"),
         ("a.csv", b"x;y;z\n1;2;-0,3e2\n", "not_a_number", 2, "-0,3e2"),
@@ -145,6 +145,7 @@ LISTS_FIRST = b"element camera 1\nproperty list uchar int zoom\nelement vertex"
         ("a.ply", b"ply\nformat ascii 1.0\n", "not_ply", 0, ""),
         ("a.ply", ply(2).replace(b"ascii", b"utf8"), "bad_header", 2, "utf8"),
         ("a.ply", ply(2, ("float x", "half y")), "bad_header", 5, "half y"),
+        ("a.ply", ply(2, ("float x y",)), "bad_header", 4, "float x y"),
         ("a.ply", ply("many"), "bad_header", 3, "many"),
         ("a.ply", ply(2, ("float x", "float y")), "wrong_columns", 0, "z"),
         ("a.ply", ply(2, more=["element vertex 2"]), "bad_header", 0, "vertex"),
@@ -289,7 +290,7 @@ def test_words_stay_words():
     cloud = read_cloud("a.csv", b"x,y,z,part\n0,0,0,left arm\n1,1,1, seat\n2,2,2,\n3,3,3,-1\n")
     assert cloud.labels == ["left arm", "seat", "", "-1"]
     assert cloud.first_line == 2
-    content = b"0 0 0 -1\n1 1 1 seat\n2 2 2 back\n"
+    content = b"0 0 0 -1\n0 1 1 seat\n0 2 2 back\n"
     assert read_cloud("a.xyz", content).labels == ["-1", "seat", "back"]
 
 
@@ -385,38 +386,6 @@ def test_a_header_beyond_the_limit_is_refused_when_listed_and_when_read():
         with pytest.raises(UserError) as error:
             read("a.ply", content)
         assert error.value.code == "not_ply"
-
-
-def read_or_refuse(name, content):
-    """What every content must lead to: a sound cloud, or a UserError that names the file."""
-    try:
-        cloud = read_cloud(name, content)
-    except UserError as error:
-        assert error.code and error.file == name
-        return
-    assert cloud.points.dtype == np.float64
-    assert cloud.points.shape == (len(cloud.points), 3)
-    assert len(cloud.points) >= 1
-    assert np.isfinite(cloud.points.astype(np.float32)).all()
-    labelled = cloud.labels is not None
-    assert not labelled or len(cloud.labels) == len(cloud.points)
-    assert columns_of(name, content[: start_size(name)]).has_labels is labelled
-
-
-@given(data=st.data())
-@settings(max_examples=400)
-def test_damaged_files_never_break_a_reader(cloud_forms, data):
-    name = data.draw(st.sampled_from(sorted(cloud_forms)))
-    content = bytearray(cloud_forms[name](POINTS, LABELS))
-    for _ in range(data.draw(st.integers(1, 3))):
-        place = data.draw(st.integers(0, len(content)))
-        length = data.draw(st.integers(0, 8))
-        bits = st.binary(max_size=4) | st.sampled_from(
-            [b"9", b"(", b"\n", b",", b" ", b"nan", b"-"]
-        )
-        content[place : place + length] = data.draw(bits)
-    read_or_refuse(name, bytes(content[: data.draw(st.integers(0, len(content)))]))
-    read_or_refuse(name, bytes(content))
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,15 @@ def clouds_of(folder, split):
     return found
 
 
+@pytest.fixture(scope="session")
+def twelve(part_annotation_folder, tmp_path_factory):
+    """A PartAnnotation folder of twelve shapes."""
+    folder = part_annotation_folder(tmp_path_factory.mktemp("twelve") / "source")
+    for i in range(12):
+        folder.shape(f"shape{i:02d}", 6 + i)
+    return str(folder.root)
+
+
 @pytest.fixture
 def own_clouds(tmp_path):
     return lambda **categories: OwnClouds(tmp_path / "own", categories)

@@ -1,13 +1,12 @@
 """A fake of object storage such as gs://: a Beam file system of objects in this process.
 
 It follows Beam's GCSFileSystem: names and no folders; a listing has every object below a prefix; a
-file that is closed exists, even after an error; a copy or rename replaces; a rename is a copy, then
-a delete; deleting a missing object is no error.
+file that is closed exists; deleting a missing object is no error.
 """
 
 import io
 
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata, FileSystem
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 
 SCHEME = "fake-storage"
 
@@ -20,9 +19,6 @@ class Bucket:
     """Objects by address, and each change to them; from change `kill_at` on none happens."""
 
     def __init__(self):
-        self.clear()
-
-    def clear(self):
         self.objects = {}
         self.restart()
 
@@ -31,13 +27,12 @@ class Bucket:
         self.kill_at = kill_at
         self.watch = watch
 
-    def change(self, what, address, content=None):
+    def change(self, address, content=None):
         if self.kill_at and len(self.changes) + 1 >= self.kill_at:
-            raise Killed(f"{what} {address}")
-        self.changes.append((what, address))
-        if what == "delete":
-            self.objects.pop(address, None)
-        else:
+            raise Killed(address)
+        self.changes.append(address)
+        self.objects.pop(address, None)
+        if content is not None:
             self.objects[address] = content
         self.watch()
 
@@ -54,7 +49,7 @@ class _Upload(io.BytesIO):
         if not self.closed:
             content = self.getvalue()
             super().close()
-            BUCKET.change("create", self._address, content)
+            BUCKET.change(self._address, content)
 
 
 class FakeStorage(FileSystem):
@@ -63,7 +58,7 @@ class FakeStorage(FileSystem):
     def _unused(self, *_):
         raise NotImplementedError
 
-    join = split = mkdirs = size = last_updated = _unused
+    join = split = mkdirs = size = last_updated = copy = rename = metadata = _unused
 
     @classmethod
     def scheme(cls):
@@ -83,29 +78,9 @@ class FakeStorage(FileSystem):
     def open(self, path, mime_type=None, compression_type=CompressionTypes.AUTO):
         return io.BytesIO(BUCKET.objects[path])
 
-    def copy(self, source_file_names, destination_file_names):
-        failed = {}
-        for pair in zip(source_file_names, destination_file_names, strict=True):
-            if pair[0] in BUCKET.objects:
-                BUCKET.change("copy", pair[1], BUCKET.objects[pair[0]])
-            else:
-                failed[pair] = FileNotFoundError(pair[0])
-        if failed:
-            raise BeamIOError("Copy operation failed", failed)
-
-    def rename(self, source_file_names, destination_file_names):
-        self.copy(source_file_names, destination_file_names)
-        for name in source_file_names:
-            BUCKET.change("delete", name)
-
     def exists(self, path):
         return path in BUCKET.objects
 
-    def metadata(self, path):
-        return FileMetadata(path, len(BUCKET.objects[path]), 0.0)
-
     def delete(self, paths):
         for path in paths:
-            pattern = path + "*" if path.endswith("/") else path
-            for found in self.match([pattern])[0].metadata_list:
-                BUCKET.change("delete", found.path)
+            BUCKET.change(path)

@@ -1,7 +1,6 @@
 """A window of the newest deliveries becomes one data set, and no shape changes its split."""
 
 import os
-import shutil
 from collections import Counter
 
 import pytest
@@ -122,14 +121,13 @@ def test_shapes_in_two_spans_are_reported_and_nothing_is_removed(three, delivery
     assert "shape_in_two_spans" not in {f.code for f in alone.findings}
 
 
-def test_a_foreign_window_folder_is_refused(three):
-    spans, _ = three
-    folder = window_folder(spans) / "span-3"
-    shutil.rmtree(folder)
-    folder.mkdir()
-    (folder / "mine").write_text("mine")
-    assert refused("not_ours", "", spans, 3, 2, SETTINGS).file == str(folder / "mine")
-    assert contents(folder).keys() == {"mine"}
+def test_a_foreign_window_folder_is_refused(tmp_path, delivery):
+    mine = window_folder(tmp_path) / "span-1" / "mine"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    source = delivery("d1", [f"s_{n}" for n in range(6)])
+    assert refused("not_ours", source, tmp_path, 1, 2, SETTINGS).file == str(mine)
+    assert contents(mine.parent).keys() == {"mine"}
 
 
 def test_a_span_is_not_replaced_by_other_data(three, delivery):
@@ -144,8 +142,7 @@ def test_spans_come_in_order(three, delivery):
     spans, _ = three
     source = delivery("late", [f"x_{n}" for n in range(6)])
     add_span(source, spans, 20261125, 2, SETTINGS)
-    late = delivery("later", [f"y_{n}" for n in range(6)])
-    assert "20261126" in refused("span_order", late, spans, 5, 2, SETTINGS).message
+    assert "20261126" in refused("span_order", source, spans, 5, 2, SETTINGS).message
     assert spans_in(spans) == [1, 2, 3, 20261125]
 
 
@@ -154,19 +151,16 @@ def test_a_missing_span_and_an_address(tmp_path):
     refused("bad_address", "", "gs://bucket/spans", 1, 2, SETTINGS)
 
 
-def test_spans_with_other_parts_do_not_mix(three, delivery):
+@pytest.mark.parametrize(
+    ("code", "parts", "seed"),
+    [("other_parts", ["wing", "body", "tail"], 0), ("other_split", ["body", "wing", "tail"], 1)],
+)
+def test_spans_that_differ_do_not_mix(three, delivery, code, parts, seed):
     spans, _ = three
-    source = delivery("d4", [f"s4_{n}" for n in range(6)], parts=("wing", "body", "tail"))
-    message = refused("other_parts", source, spans, 4, 2, SETTINGS).message
-    assert "wing, body, tail" in message
-    assert add_span("", spans, 4, 1, SETTINGS).categories[0].parts == ("wing", "body", "tail")
-
-
-def test_spans_with_another_seed_do_not_mix(three, delivery):
-    spans, _ = three
-    source = delivery("d4", [f"s4_{n}" for n in range(6)])
-    refused("other_split", source, spans, 4, 2, DataSettings(category="Airplane", seed=1))
-    assert add_span("", spans, 4, 1, SETTINGS).settings["seed"] == 1
+    source = delivery("d4", [f"s4_{n}" for n in range(6)], parts)
+    refused(code, source, spans, 4, 2, DataSettings(category="Airplane", seed=seed))
+    alone = add_span("", spans, 4, 1, SETTINGS)
+    assert (alone.categories[0].parts, alone.settings["seed"]) == (tuple(parts), seed)
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut"])

@@ -21,10 +21,6 @@ class DataSet:
     def labels(self, name):
         return self.clouds[name].labels.tolist()
 
-    @property
-    def codes(self):
-        return [finding.code for finding in self.findings]
-
 
 def load_data_set(source, category="all", **settings):
     reader = open_reader(str(source), DataSettings(category=category, **settings))
@@ -44,22 +40,23 @@ def load():
     return load_data_set
 
 
+def refused(source, category="all"):
+    """The error of a data set that is refused as a whole."""
+    with pytest.raises(UserError) as error:
+        load_data_set(source, category)
+    return error.value
+
+
 @pytest.fixture(scope="session")
 def refusal():
-    """The error of a data set that is refused as a whole."""
+    return refused
 
-    def refuse(source, category="all", **settings):
-        with pytest.raises(UserError) as error:
-            load_data_set(source, category, **settings)
-        return error.value
 
-    return refuse
+def write_file(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @pytest.fixture(scope="session")
 def write():
-    def write_file(path, content):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-
     return write_file

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from preprocessing.tensors.augmentation import augment
 from preprocessing.settings import AugmentationSettings
+from preprocessing.tensors.augmentation import augment
 
 SEED = tf.constant([3, 4], tf.int64)
 OFF = {"scale_low": 1, "scale_high": 1, "shift": 0, "jitter_sigma": 0}

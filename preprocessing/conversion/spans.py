@@ -14,7 +14,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +22,9 @@ from preprocessing.conversion.checks import check_parts, in_order
 from preprocessing.conversion.convert import convert, storage_errors
 from preprocessing.conversion.manifest import MANIFEST, Manifest, add_counts
 from preprocessing.conversion.output import Output
-from preprocessing.conversion.records import from_example, read_records
 from preprocessing.settings import DataSettings
 from schema.categories import Category
-from schema.errors import Finding, UserError, counted
+from schema.errors import UserError
 
 _SPAN = re.compile(r"span-(\d+)")
 
@@ -104,7 +103,7 @@ def _assemble(root: Path, spans: Sequence[int]) -> Manifest:
     categories = _categories(manifests)
     counts = add_counts(count for manifest in manifests.values() for count in manifest.counts)
     findings = [finding for manifest in manifests.values() for finding in manifest.findings]
-    notes = [*check_parts([], counts, categories), *_repeated(root, manifests)]
+    notes = check_parts([], counts, categories)
     output.start(fingerprint[:16])
     shards = []
     for number, manifest in manifests.items():
@@ -142,35 +141,6 @@ def _categories(manifests: dict[int, Manifest]) -> tuple[Category, ...]:
                 found = f"{category.name} has the parts {', '.join(parts)} in span {number}"
                 raise UserError("other_parts", f"{found}, {', '.join(first)} before. {advice}")
     return tuple(known[name] for name in sorted(known))
-
-
-def _repeated(root: Path, manifests: dict[int, Manifest]) -> list[Finding]:
-    """A note for each span with shapes of an older one."""
-    span_of: dict[bytes, int] = {}
-    findings = []
-    for number, manifest in manifests.items():
-        repeated = []
-        for name in _shape_names(root / span_name(number), manifest):
-            older = span_of.setdefault(hashlib.sha256(name.encode()).digest()[:8], number)
-            if older != number:
-                repeated.append(f"{name} of span {older}")
-        if repeated:
-            message = (
-                f"{counted(len(repeated), 'shape')} of span {number} in older ones too (the first: "
-                f"{repeated[0]}). They count twice; remove them from one of the deliveries."
-            )
-            findings.append(Finding("shape_in_two_spans", message))
-    return findings
-
-
-def _shape_names(folder: Path, manifest: Manifest) -> Iterator[str]:
-    """Category and id of each shape of a span."""
-    for shard in manifest.shards:
-        with open(folder / shard.file, "rb") as file:
-            for record in read_records(file, f"{folder.name}/{shard.file}"):
-                cloud = from_example(record)
-                # An id that occurs in two categories of its span has the category in front.
-                yield f"{cloud.category}/{cloud.shape_id.removeprefix(f'{cloud.category}/')}"
 
 
 def _link(source: Path, target: Path) -> None:

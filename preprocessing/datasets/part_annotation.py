@@ -96,16 +96,17 @@ class PartAnnotation(Reader):
         category = self.categories[shape.category]
         folder = f"{self._folder(shape.category)}/points_label"
         labels = np.full(points, category.rest_label)
-        claims = np.zeros(points, np.int64)
+        claims = np.zeros(points, np.uint8)
         for part in shape.annotations:
             file = f"{folder}/{part}/{shape.name}.seg"
             mask = self._read_labels(file, points)
-            if mask.min() < 0 or mask.max() > 1:
-                line = int(((mask < 0) | (mask > 1)).argmax()) + 1
+            claimed = mask == 1
+            if (claimed != mask).any():
+                line = int((claimed != mask).argmax()) + 1
                 message = f"found {mask[line - 1]}, expected 0 or 1."
                 raise UserError("not_a_mask", message, file, line)
-            labels[mask == 1] = category.parts.index(nfc(part))
-            claims += mask
+            labels[claimed] = category.parts.index(nfc(part))
+            claims += claimed
         contested = np.flatnonzero(claims > 1)
         if contested.size:
             labels[contested] = UNANNOTATED

@@ -21,11 +21,18 @@ from components.settings import (
 from model.settings import NetworkSettings, ServingSettings, TrainingSettings, TuningSettings
 from pipeline.beam_settings import BeamSettings
 from pipeline.cluster_settings import KubeflowSettings, VertexSettings
-from preprocessing.settings import DataSettings, SpanSettings, TransformSettings
+from preprocessing.settings import DataSettings, TransformSettings
 from schema.errors import UserError
 from schema.settings import Settings
 
 Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class SpanSettings(Settings):
+    """Data that grows by numbered deliveries."""
+
+    window: Annotated[int, Ge(1)] = 3
+    """Number of spans that a run with a span takes: that span and the newest before it."""
 
 
 class PipelineConfig(Settings):

@@ -13,7 +13,7 @@ _LINE_SECONDS = 10.0
 
 @contextmanager
 def progress(what: str, total: int, done: Callable[[], int], unit: str) -> Iterator[None]:
-    """Shows the progress of the work in the `with` block.
+    """Shows the progress of the work in the `with` block, such as "Converting: 3 of 9 shapes".
 
     Args:
       what: the work, e.g. "Converting".

@@ -63,13 +63,6 @@ class DataSettings(Settings):
     """Share of shapes that may be unreadable and left out; more stops the conversion."""
 
 
-class SpanSettings(Settings):
-    """Data that grows by numbered deliveries."""
-
-    window: Annotated[int, Ge(1)] = 3
-    """Number of spans that a run with a span takes: that span and the newest before it."""
-
-
 class TransformSettings(Settings):
     """The sample of fixed size that Transform stores of each cloud."""
 

@@ -15,11 +15,7 @@ _PROBLEMS_SHOWN = 5
 
 
 def parse_json(content: bytes, code: str, file: str) -> Any:
-    """Parses UTF-8 JSON, with or without a byte order mark.
-
-    Raises:
-      UserError: with `code`, for another encoding, invalid JSON, or a key that occurs twice.
-    """
+    """Parses UTF-8 JSON; UserError with `code` if it is invalid or a key occurs twice."""
     text = _decoded(content, code, file)
     try:
         return _writable(json.loads(text, object_pairs_hook=_unique_keys))
@@ -30,11 +26,7 @@ def parse_json(content: bytes, code: str, file: str) -> Any:
 
 
 def parse_yaml(content: bytes, code: str, file: str) -> Any:
-    """Parses UTF-8 YAML of plain values.
-
-    Raises:
-      UserError: with `code`, for another encoding, invalid YAML, or a key that occurs twice.
-    """
+    """Parses UTF-8 YAML of plain values; UserError with `code` as in `parse_json`."""
     text = _decoded(content, code, file)
     try:
         return _writable(yaml.load(text, Loader=_UniqueKeysLoader))
@@ -50,8 +42,7 @@ def parse_yaml(content: bytes, code: str, file: str) -> Any:
 def validate(kind: type[T], value: object, code: str, file: str = "") -> T:
     """Turns plain values into a pydantic model or any other annotated type.
 
-    Raises:
-      UserError: with `code`; names up to five fields, what was found and what was expected.
+    A UserError with `code` names up to five fields, what was found and what was expected.
     """
     try:
         return TypeAdapter(kind).validate_python(value)

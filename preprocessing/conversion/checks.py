@@ -46,8 +46,7 @@ def check_parts(
 ) -> list[Finding]:
     """A note for each category with parts that none of its labelled shapes has.
 
-    Raises:
-      UserError: `labels_from_one`: a category's labels go past the last part, none is the first.
+    UserError `labels_from_one` where labels go past the last part, and none is the first.
     """
     past = {f.category: f for f in reversed(in_order(findings)) if f.code == LABEL_PAST_LAST}
     labelled = [count for count in counts if count.split != UNLABELLED]

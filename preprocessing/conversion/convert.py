@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,10 +18,11 @@ from pathlib import Path
 import apache_beam as beam
 import isal
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
 import schema
 from preprocessing import clouds, conversion, datasets
-from preprocessing.conversion.beam_options import pipeline_options
+from preprocessing.conversion.beam_options import IN_PROCESS
 from preprocessing.conversion.checks import check_parts, check_share, in_order, reasons
 from preprocessing.conversion.manifest import FORMAT, Manifest, add_counts
 from preprocessing.conversion.output import Output, Storage
@@ -34,6 +36,8 @@ from preprocessing.settings import DataSettings
 from schema.code_hash import hash_code
 from schema.errors import Finding, UserError
 
+_hash_code = functools.cache(hash_code)
+
 
 def convert(
     source: str,
@@ -44,26 +48,22 @@ def convert(
 ) -> Manifest:
     """Converts a folder or .zip of raw shapes, unless the output is complete and up to date.
 
-    Args:
-      source: the folder or .zip, in any layout of preprocessing.datasets.
-      output: a folder that is absent, empty or ours, or an address in object storage (gs://...).
-      settings: which shapes, labels and splits.
-      beam_args: Beam's options, e.g. ["--runner=DataflowRunner", ...]; default: this process.
-      growing: whether this is a delivery of growing data: shapes are assigned to splits by their
-        ids, see `make_plan`, and a data set made from something else is not replaced.
-
-    Raises:
-      UserError: the source cannot be converted, or the output cannot be used or written to.
+    `output` is a folder that is absent, empty or ours, or an address in object storage (gs://...);
+    `beam_args` are Beam's options, by default for this process. Deliveries of `growing` data get
+    their splits by id, see `make_plan`, and do not replace a data set made from something else.
+    UserError if the source cannot be converted, or the output cannot be used or written to.
     """
     reader = open_reader(source, settings)
     chosen = chosen_categories(reader.categories, settings.category)
     listing = reader.list_shapes(chosen)
     categories = tuple(reader.categories[name] for name in chosen)
     # All that the data set depends on.
-    values = [FORMAT, _code(), isal.__version__, listing.stamp, settings.model_dump(), growing]
+    code = _hash_code(schema, clouds, datasets, conversion)
+    values = [FORMAT, code, isal.__version__, listing.stamp, settings.model_dump(), growing]
     values += [category.to_json() for category in categories]
     fingerprint = hashlib.sha256(json.dumps(values).encode()).hexdigest()
-    FileSystems.set_options(pipeline_options(beam_args))
+    _check_beam_args(beam_args)
+    FileSystems.set_options(PipelineOptions([*IN_PROCESS, *beam_args]))
     with storage_errors(output):
         remote = "://" in output
         target = Output(output.rstrip("/") if remote else str(Path(output).expanduser()))
@@ -115,13 +115,11 @@ def _write_shards(plan: Plan, job: Job, beam_args: Sequence[str]) -> list[ShardS
         files = [name for name, _ in storage.files(job.version) if name.endswith(SUFFIX)]
         return min(shapes, shapes * len(files) // len(plan.shards))
 
+    # New ones for each pipeline: with used ones, Beam silently takes the direct runner.
+    options = PipelineOptions([*IN_PROCESS, *beam_args])
     try:
-        with (
-            progress("Converting", shapes, done, "shapes"),
-            beam.Pipeline(options=pipeline_options(beam_args)) as pipeline,
-        ):
-            shards = pipeline | "Shards" >> beam.Create(plan.shards)
-            _ = shards | "Write" >> beam.Map(write_shard, job)
+        with progress("Converting", shapes, done, "shapes"), beam.Pipeline(options=options) as root:
+            _ = root | "Shards" >> beam.Create(plan.shards) | "Write" >> beam.Map(write_shard, job)
     # Each runner has its own type for a worker's error.
     except Exception as error:
         last = str(error).strip().rpartition("\n")[2]
@@ -146,6 +144,15 @@ def storage_errors(output: str) -> Iterator[None]:
         raise UserError("cannot_write", message, output) from error
 
 
-@functools.cache
-def _code() -> str:
-    return hash_code(schema, clouds, datasets, conversion)
+def _check_beam_args(beam_args: Sequence[str]) -> None:
+    """Raises UserError `bad_beam_option` if Beam cannot start with these arguments."""
+    printed = io.StringIO()
+    try:
+        # For a value that it cannot read, argparse prints all options and exits.
+        with contextlib.redirect_stderr(printed):
+            options = PipelineOptions([*IN_PROCESS, *beam_args])
+            beam.Pipeline(options=options).options.get_all_options()
+    except (SystemExit, ValueError, ImportError, AttributeError) as error:
+        reason = (printed.getvalue() or str(error)).strip().rpartition("\n")[2].rstrip(".")
+        message = f"Beam cannot start with {' '.join(beam_args)!r}: {reason}."
+        raise UserError("bad_beam_option", message) from None

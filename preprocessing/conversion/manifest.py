@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,15 +52,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A finished data set.
-
-    Attributes:
-      source: where it was read from, as given.
-      fingerprint: hash of the source's files, the settings and the code that converted them.
-      categories: the converted ones, with their parts in label order.
-      findings: problems of the source.
-      not_converted: names of the source's other categories.
-    """
+    """A finished data set; `fingerprint` is a hash of the source, the settings and the code."""
 
     source: str
     layout: str
@@ -76,21 +69,14 @@ class Manifest:
         """The folder of the record files."""
         return self.fingerprint[:16]
 
-    @property
-    def files(self) -> dict[str, int]:
-        """Size of each record file by its name."""
-        return {shard.file: shard.bytes for shard in self.shards}
-
     def shapes(self, split: str) -> int:
-        """Number of clouds in a split."""
         return sum(count.shapes for count in self.counts if count.split == split)
 
     def parts_in(self, split: str) -> frozenset[str]:
         """Names of the parts, as `part_names` gives them, that have a point in a split."""
         counts = {count.category: count.parts for count in self.counts if count.split == split}
-        parts = [(category.name, part) for category in self.categories for part in category.parts]
-        names = zip(part_names(self.categories), parts, strict=True)
-        return frozenset(name for name, (c, part) in names if counts.get(c, {}).get(part))
+        points = [counts.get(c.name, {}).get(part) for c in self.categories for part in c.parts]
+        return frozenset(compress(part_names(self.categories), points))
 
     def summary(self) -> list[str]:
         """Lines for the terminal: the shapes, splits and parts of each category, and the rest."""
@@ -110,17 +96,12 @@ class Manifest:
         return lines
 
     def to_text(self) -> str:
-        """The manifest as JSON."""
         value = {"format": FORMAT, **TypeAdapter(Manifest).dump_python(self, mode="json")}
         return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_text(cls, text: str | bytes, file: str = MANIFEST) -> Manifest:
-        """Parses a manifest.
-
-        Raises:
-          UserError: `bad_manifest`: not a manifest; `other_format`: of another version.
-        """
+        """Parses a manifest; UserError `bad_manifest`, or `other_format`: of another version."""
         content = text if isinstance(text, bytes) else text.encode()
         value = parse_json(content, "bad_manifest", file)
         number = value.get("format") if isinstance(value, dict) else None
@@ -131,11 +112,7 @@ class Manifest:
 
     @classmethod
     def load(cls, folder: str | Path) -> Manifest:
-        """Reads the manifest of a data set on this machine.
-
-        Raises:
-          UserError: `no_manifest`; and as `from_text`.
-        """
+        """Reads a local data set's manifest; UserError `no_manifest`, and as `from_text`."""
         file = Path(folder) / MANIFEST
         try:
             content = file.read_bytes()
@@ -152,15 +129,11 @@ def left_out_shapes(findings: Iterable[Finding]) -> set[tuple[str, str]]:
 
 def add_counts(counts: Iterable[Count]) -> tuple[Count, ...]:
     """One count for each split and category, in the order in which they occur first."""
-    groups: dict[tuple[str, str], list[Count]] = {}
-    for count in counts:
-        groups.setdefault((count.split, count.category), []).append(count)
-    return tuple(
-        Count(
-            *key,
-            sum(count.shapes for count in group),
-            {part: sum(count.parts[part] for count in group) for part in group[0].parts},
-            sum(count.unannotated for count in group),
-        )
-        for key, group in groups.items()
-    )
+    totals: dict[tuple[str, str], Count] = {}
+    for new in counts:
+        key = new.split, new.category
+        old = totals.get(key, Count(*key, 0, dict.fromkeys(new.parts, 0), 0))
+        parts = {part: old.parts[part] + points for part, points in new.parts.items()}
+        unannotated = old.unannotated + new.unannotated
+        totals[key] = Count(*key, old.shapes + new.shapes, parts, unannotated)
+    return tuple(totals.values())

@@ -11,16 +11,15 @@ leaves its files; the next one removes them.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
-from pydantic import TypeAdapter
 
 from preprocessing.conversion.manifest import MANIFEST, SHARD_NAME, Manifest, Version
 from schema.atomic import write_atomically
@@ -32,13 +31,13 @@ UNFINISHED = "unfinished.json"
 _TEMPORARY = r"\.[0-9a-f]{32}\.tmp"
 _IN_VERSION = rf"({SHARD_NAME}(\.json)?|([a-z]+/)?{_TEMPORARY})"
 _AS_IT_IS = CompressionTypes.UNCOMPRESSED
+_Unfinished = dict[Literal["versions"], frozenset[Version]]
 
 
 class Storage:
-    """A local folder, or the objects below an address; it need not exist.
+    """A local folder, or the objects below an address; it need not exist. Names are relative to it.
 
-    Names are relative to the root and literal: Beam's functions that take patterns are not used for
-    local files, whose names may contain * ? [.
+    Beam's functions that take patterns are not used for local files: names may contain * ? [.
     """
 
     def __init__(self, root: str) -> None:
@@ -78,14 +77,7 @@ class Storage:
         for path in paths:
             Path(path).unlink(missing_ok=True)
 
-    def prune(self, folder: str) -> None:
-        """Removes a local folder and those below it as far as they are empty."""
-        for path, _, _ in os.walk(f"{self.root}/{folder}", topdown=False):
-            with contextlib.suppress(OSError):
-                os.rmdir(path)
-
-    def check_address(self) -> None:
-        """Raises an error of any type if data cannot be written to an address."""
+    def _check_address(self) -> None:
         scheme, _, path = self.root.partition("://")
         if self._system.has_dirs() or "/" not in path or any(c in path for c in "*?["):
             raise ValueError("expected a name in object storage, like gs://bucket/shapes, no * ? [")
@@ -98,27 +90,15 @@ class Storage:
         next(self.files(), None)
 
 
-@dataclass(frozen=True)
-class Unfinished:
-    """The content of unfinished.json."""
-
-    versions: frozenset[Version]
-
-
 class Output(Storage):
     """An output that is absent, without any file, or ours; `manifest` is that of its data set."""
 
     def __init__(self, path: str) -> None:
-        """Checks that the output may be used; changes nothing.
-
-        Raises:
-          UserError: `not_ours`: something else is there; `other_format`: a data set of another
-            version of this program; `bad_address`: an address that cannot be used.
-        """
+        """Checks that the output may be used; else UserError. Changes nothing."""
         try:
             super().__init__(path)
             if self._is_remote:
-                self.check_address()
+                self._check_address()
         # Each client has exceptions of its own, some with messages of many lines.
         except Exception as error:
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
@@ -133,8 +113,8 @@ class Output(Storage):
                 self.manifest = Manifest.from_text(content, f"{path}/{MANIFEST}")
             if (content := self.read(UNFINISHED)) is not None:
                 value = parse_json(content, "not_ours", f"{path}/{UNFINISHED}")
-                unfinished = validate(Unfinished, value, "not_ours", f"{path}/{UNFINISHED}")
-                self._versions = unfinished.versions
+                unfinished = validate(_Unfinished, value, "not_ours", f"{path}/{UNFINISHED}")
+                self._versions = unfinished.get("versions", frozenset())
         except UserError as error:
             code = "other_format" if error.code == "other_format" else "not_ours"
             raise UserError(code, error.message, error.file, error.line) from None
@@ -152,13 +132,13 @@ class Output(Storage):
     def damage(self, manifest: Manifest) -> str:
         """The first record file that is missing or has another size; "" if all are there."""
         sizes = dict(self.files(manifest.version))
-        bad = (name for name, size in manifest.files.items() if sizes.get(name) != size)
+        bad = (shard.file for shard in manifest.shards if sizes.get(shard.file) != shard.bytes)
         return next((f"{self.root}/{name}" for name in bad), "")
 
     def start(self, version: str) -> None:
         """Prepares the writing of a version; removes what earlier conversions left."""
         self._versions |= {version, self.manifest.version if self.manifest else version}
-        self.write(UNFINISHED, TypeAdapter(Unfinished).dump_json(Unfinished(self._versions)))
+        self.write(UNFINISHED, json.dumps({"versions": sorted(self._versions)}).encode())
         self._remove_unlisted(self.manifest)
 
     def publish(self, manifest: Manifest) -> None:
@@ -179,10 +159,12 @@ class Output(Storage):
             self._versions = frozenset()
 
     def _remove_unlisted(self, *manifests: Manifest | None) -> None:
-        """Removes temporary files, and record files that none of these manifests lists."""
-        listed = {name for manifest in manifests if manifest for name in manifest.files}
+        """Removes temporary files, record files that no manifest lists, and emptied folders."""
+        listed = {shard.file for manifest in manifests if manifest for shard in manifest.shards}
         unlisted = {name for name, _ in self.files()} - listed
         ours = re.compile(rf"({'|'.join(self._versions)})/{_IN_VERSION}|{_TEMPORARY}")
         self.remove(sorted(filter(ours.fullmatch, unlisted)))
         for version in self._versions:
-            self.prune(version)
+            for path, _, _ in os.walk(f"{self.root}/{version}", topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)

@@ -55,24 +55,17 @@ def make_plan(
 ) -> Plan:
     """Assigns shapes to splits, and those of a split in mixed order to files of about equal size.
 
-    Args:
-      listing: the shapes.
-      settings: shares, seed and shard size.
-      found: findings from reading the shapes with an earlier plan; unreadable ones are left out.
-      by_id: whether the split of a shape depends only on its category, its id and the seed.
-
-    Raises:
-      UserError: `too_few_shapes`: fewer than three labelled shapes.
+    Shapes that an earlier plan `found` unreadable are left out. With `by_id`, a shape's split
+    depends only on its category, its id and the seed. UserError `too_few_shapes`: fewer than three
+    labelled ones.
     """
     left_out, unlabelled = left_out_shapes(found), _without_labels(found)
     shapes = [shape for shape in listing.shapes if _key(shape) not in left_out]
     labelled = [s for s in shapes if s.annotations and _key(s) not in unlabelled]
     if len({_key(shape) for shape in labelled}) < len(SPLITS):
-        others = len(shapes) - len(labelled)
-        message = (
-            f"found {counted(len(labelled), 'labelled shape')} and {others:,} without labels, "
-            f"expected at least {len(SPLITS)} labelled ones: one each for train, val and test."
-        )
+        without = f"{len(shapes) - len(labelled):,} without labels"
+        labels = counted(len(labelled), "labelled shape")
+        message = f"found {labels} and {without}, expected at least 3: for train, val and test."
         lines = [message, *reasons([*listing.findings, *found])]
         raise UserError("too_few_shapes", "\n  ".join(lines))
     findings = list(listing.findings)
@@ -87,22 +80,24 @@ def make_plan(
         findings.append(Finding("duplicate_id", f"{found_ids}: stored as <category>/<id>."))
     shards = []
     for split in (*SPLITS, UNLABELLED):
-        mixed = sorted(by_split[split], key=lambda s: _hash(f"order {settings.seed}", _long_id(s)))
-        groups = _groups(mixed, settings.shard_megabytes * 1e6)
-        for index, group in enumerate(groups):
+        mixed = sorted(by_split[split], key=lambda s: _hash(f"order {settings.seed}", *_key(s)))
+        total = max(sum(shape.size for shape in mixed), 1)
+        files = max(1, round(total / (settings.shard_megabytes * 1e6)))
+        groups, before = defaultdict(list), 0
+        for shape in mixed:
+            groups[before * files // total].append(shape)
+            before += shape.size
+        for index, group in enumerate(groups.values()):
             file = f"{split}/part-{index:05d}-of-{len(groups):05d}{SUFFIX}"
-            ids = tuple(_long_id(s) if s.name in repeated else s.name for s in group)
+            ids = tuple("/".join(_key(s)) if s.name in repeated else s.name for s in group)
             shards.append(ShardPlan(file, tuple(group), ids))
     return Plan(tuple(shards), tuple(findings))
 
 
 def must_plan_again(plan: Plan, found: Sequence[Finding], filled: Collection[str]) -> bool:
-    """Whether reading the shapes showed that labelled ones have no label, or emptied a split.
+    """Whether reading a plan's shapes showed that labelled ones have no label, or emptied a split.
 
-    Args:
-      plan: the plan that all shapes were read with.
-      found: the findings from that.
-      filled: the splits that got at least one shape.
+    `found` are the findings from reading, `filled` the splits that got at least one shape.
     """
     splits = {_key(shape): shard.split for shard in plan.shards for shape in shard.shapes}
     if any(splits.get(key) in SPLITS for key in _without_labels(found)):
@@ -122,13 +117,12 @@ def assign_splits(
     Official splits are kept, unless another split would stay empty: that is a finding.
     """
     split_of: dict[Key, str] = {}
-    for shape in (shape for shape in shapes if shape.split):
-        both = (shape.split, split_of.get(_key(shape), shape.split))
-        split_of[_key(shape)] = min(both, key=_HELD_OUT_FIRST.index)
+    for split in reversed(_HELD_OUT_FIRST):
+        split_of |= {_key(shape): split for shape in shapes if shape.split == split}
     fixed = by_id or bool(split_of)
 
     def place(key: Key) -> bytes:
-        return _hash(str(seed), "/".join(key) if by_id else key[1])
+        return _hash(str(seed), *(key if by_id else key[1:]))
 
     by_category = defaultdict(list)
     for key in sorted({_key(shape) for shape in shapes} - split_of.keys()):
@@ -141,9 +135,8 @@ def assign_splits(
             places = [int.from_bytes(place(key)[:8], "big") / 2**64 for key in keys]
             test = bisect_left(places, fractions.test)
             val = bisect_left(places, fractions.test + fractions.val) - test
-        split_of |= dict.fromkeys(keys[:test], "test")
-        split_of |= dict.fromkeys(keys[test : test + val], "val")
-        split_of |= dict.fromkeys(keys[test + val :], "train")
+        splits = ["test"] * test + ["val"] * val + ["train"] * (len(keys) - test - val)
+        split_of.update(zip(keys, splits, strict=True))
 
     for split in _HELD_OUT_FIRST:
         counts = Counter(split_of.values())
@@ -172,17 +165,6 @@ def split_sizes(shapes: int, fractions: SplitFractions) -> dict[str, int]:
     return sizes
 
 
-def _groups(shapes: Sequence[Shape], size: float) -> list[list[Shape]]:
-    """Cuts the shapes into runs of about `size` bytes, all about as large."""
-    total = max(sum(shape.size for shape in shapes), 1)
-    groups = defaultdict(list)
-    before = 0
-    for shape in shapes:
-        groups[before * max(1, round(total / size)) // total].append(shape)
-        before += shape.size
-    return list(groups.values())
-
-
 def _without_labels(found: Iterable[Finding]) -> set[Key]:
     return {(f.category, f.shape) for f in found if f.code == NO_LABELS}
 
@@ -191,9 +173,5 @@ def _key(shape: Shape) -> Key:
     return shape.category, shape.name
 
 
-def _long_id(shape: Shape) -> str:
-    return f"{shape.category}/{shape.name}"
-
-
-def _hash(seed: str, text: str) -> bytes:
-    return hashlib.sha256(f"{seed}\n{text}".encode()).digest()
+def _hash(seed: str, *names: str) -> bytes:
+    return hashlib.sha256(f"{seed}\n{'/'.join(names)}".encode()).digest()

@@ -1,7 +1,6 @@
 """Clouds as serialized tf.Examples, and the GZIP TFRecord files of them; without TensorFlow.
 
-Encoding writes the protocol buffer's bytes itself: that is 35 times as fast as the message class,
-and the same cloud always gives the same bytes.
+We encode ourselves: it is 35 times as fast as the message class, and always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -49,11 +48,7 @@ def to_example(cloud: Cloud) -> bytes:
 
 
 def from_example(example: bytes) -> Cloud:
-    """Reads a cloud from a serialized tf.Example: points float32 and offset as they are stored.
-
-    Raises:
-      UserError: `bad_record`: not a tf.Example, or a feature is missing or of a wrong size.
-    """
+    """The cloud, points float32 and offset as stored; UserError `bad_record` if it is not one."""
     features: dict[str, Any] = parse_example(example)
     points = features[POINTS]
     count = 1 if points is None else max(1, len(points) // 3)
@@ -67,7 +62,7 @@ def from_example(example: bytes) -> Cloud:
         values = features[name]
         if values is None and name in (LABELS, OFFSET):
             continue
-        if values is None or values.dtype != dtype or values.size != size:
+        if values is None or (values.dtype, values.size) != (dtype, size):
             found = "nothing" if values is None else f"{values.size} values of type {values.dtype}"
             message = f"found {found} as {name!r} of a cloud. Convert the source again."
             raise UserError("bad_record", message)
@@ -79,9 +74,7 @@ def parse_example(serialized: bytes) -> dict[str, np.ndarray | None]:
     """The features of a cloud's tf.Example by name, whatever their types and sizes.
 
     Values are float32, int64 or bytes objects [n], or None if the example lacks the feature.
-
-    Raises:
-      UserError: `bad_record`: the bytes are not a tf.Example.
+    UserError `bad_record` if the bytes are not a tf.Example.
     """
     try:
         batch = _decoder().DecodeBatch([serialized])
@@ -118,11 +111,7 @@ class Writer:
 
 
 def read_records(file: BinaryIO, name: str) -> Iterator[bytes]:
-    """The records of an open file.
-
-    Raises:
-      UserError: `damaged_record_file`: the file is cut, changed, or has other bytes at its end.
-    """
+    """The records of an open file; UserError `damaged_record_file` if it is cut or changed."""
     try:
         with gzip.GzipFile(fileobj=file, mode="rb") as content:
             while header := content.read(12):

@@ -18,7 +18,7 @@ from preprocessing.datasets.base import Reader
 from preprocessing.datasets.layouts import open_reader
 from preprocessing.settings import DataSettings
 from schema.errors import Finding, UserError
-from schema.record import UNANNOTATED, UNLABELLED, Cloud
+from schema.record import UNANNOTATED, UNLABELLED
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,8 @@ _SUMMARY = TypeAdapter(ShardSummary)
 
 
 def write_shard(plan: ShardPlan, job: Job) -> None:
-    """Writes one record file, in memory first, and its summary beside it.
-
-    An error of the source is part of the summary: each Beam runner wraps exceptions in its own way,
-    and would only try again.
-    """
+    """Writes one record file, in memory first, and its summary beside it."""
+    # An error of the source goes into the summary: a runner would try again, and wrap it.
     try:
         summary = _write_shard(plan, job, _reader(job.source, job.settings, job.version))
     except UserError as error:
@@ -71,7 +68,6 @@ def read_summary(plan: ShardPlan, job: Job) -> ShardSummary:
 @functools.lru_cache(maxsize=1)
 def _reader(source: str, settings: DataSettings, version: str) -> Reader:
     """The reader of this process, which opens a .zip once; a changed source has a new version."""
-    del version
     return open_reader(source, settings)
 
 
@@ -88,11 +84,14 @@ def _write_shard(plan: ShardPlan, job: Job, reader: Reader) -> ShardSummary:
         labels = None if plan.split == UNLABELLED else cloud.labels
         if plan.split != UNLABELLED and (labels is None or labels.max() == UNANNOTATED):
             message = "no point has a label. The shape counts as unlabelled."
-            place = (shape.place, 0, shape.category, shape.name)
-            findings.append(Finding(NO_LABELS, message, *place))
+            findings.append(Finding(NO_LABELS, message, shape.place, 0, shape.category, shape.name))
         cloud = replace(cloud, shape_id=shape_id, labels=labels)
         writer.write(to_example(cloud))
-        counts.append(_count(cloud, plan.split, reader.categories[cloud.category].parts))
+        parts = reader.categories[cloud.category].parts
+        labels = np.full(len(cloud.points), UNANNOTATED) if labels is None else labels
+        unannotated, *points = np.bincount(labels + 1, minlength=len(parts) + 1).tolist()
+        in_parts = dict(zip(parts, points, strict=True))
+        counts.append(Count(plan.split, cloud.category, 1, in_parts, unannotated))
     writer.close()
     if not counts:
         return ShardSummary(findings=tuple(findings))
@@ -100,9 +99,3 @@ def _write_shard(plan: ShardPlan, job: Job, reader: Reader) -> ShardSummary:
     Storage(job.output).write(name, content)
     shard = Shard(name, len(counts), len(content), hashlib.sha256(content).hexdigest())
     return ShardSummary(shard, add_counts(counts), tuple(findings))
-
-
-def _count(cloud: Cloud, split: str, parts: tuple[str, ...]) -> Count:
-    labels = np.full(len(cloud.points), UNANNOTATED) if cloud.labels is None else cloud.labels
-    unannotated, *points = np.bincount(labels + 1, minlength=len(parts) + 1).tolist()
-    return Count(split, cloud.category, 1, dict(zip(parts, points, strict=True)), unannotated)

@@ -39,19 +39,9 @@ def add_span(
 ) -> Manifest:
     """Converts a delivery as a span, and assembles the data set of its window.
 
-    Args:
-      source: the delivery, a folder or .zip of raw shapes; "" takes an existing span.
-      folder: SPANS, on a local disk.
-      span: its number; larger than those of all earlier deliveries.
-      window: number of spans that a run takes: this one and the newest before it.
-      settings: as in `convert`.
-      beam_args: as in `convert`.
-
-    Returns:
-      The manifest of the window, in `window_folder(folder) / span_name(span)`.
-
-    Raises:
-      UserError: the spans are not in order or do not fit together; and as `convert`.
+    `folder` is SPANS, on a local disk. A new span has the largest number; with "" as `source` it
+    exists. The window is this span and the newest before it, at most `window` together. UserError
+    if the spans are not in order or do not fit together; and as `convert`.
     """
     if "://" in str(folder):
         message = "spans are assembled on a local disk. Give a folder of this machine."
@@ -109,8 +99,16 @@ def _assemble(root: Path, spans: Sequence[int]) -> Manifest:
     for number, manifest in manifests.items():
         for shard in manifest.shards:
             name = f"{span_name(number)}-{Path(shard.file).name}"
-            shards.append(replace(shard, file=f"{fingerprint[:16]}/{shard.split}/{name}"))
-            _link(root / span_name(number) / shard.file, Path(output.root, shards[-1].file))
+            file = f"{fingerprint[:16]}/{shard.split}/{name}"
+            shards.append(replace(shard, file=file))
+            source, target = root / span_name(number) / shard.file, Path(output.root, file)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            # Neither is written to again.
+            try:
+                os.link(source, target)
+            except OSError:
+                shutil.copyfile(source, target)
     made = replace(
         manifests[spans[-1]],
         source="; ".join(f"span {number}: {m.source}" for number, m in manifests.items()),
@@ -127,13 +125,12 @@ def _assemble(root: Path, spans: Sequence[int]) -> Manifest:
 def _categories(manifests: dict[int, Manifest]) -> tuple[Category, ...]:
     """All categories by name; UserError if the spans differ in parts, seed or shares."""
     known: dict[str, Category] = {}
-    newest = manifests[max(manifests)]
-    split = newest.settings.get("seed"), newest.settings.get("split")
+    advice = "Use the same, or a smaller window (spans.window)."
+    splits = {n: (m.settings.get("seed"), m.settings.get("split")) for n, m in manifests.items()}
+    newest = splits[max(splits)]
     for number, manifest in manifests.items():
-        advice = "Use the same, or a smaller window (spans.window)."
-        other = manifest.settings.get("seed"), manifest.settings.get("split")
-        if other != split:
-            message = f"span {number} has seed and shares {other}, the newest {split}. {advice}"
+        if (other := splits[number]) != newest:
+            message = f"span {number} has seed and shares {other}, the newest {newest}. {advice}"
             raise UserError("other_split", message)
         for category in manifest.categories:
             first, parts = known.setdefault(category.name, category).parts, category.parts
@@ -141,13 +138,3 @@ def _categories(manifests: dict[int, Manifest]) -> tuple[Category, ...]:
                 found = f"{category.name} has the parts {', '.join(parts)} in span {number}"
                 raise UserError("other_parts", f"{found}, {', '.join(first)} before. {advice}")
     return tuple(known[name] for name in sorted(known))
-
-
-def _link(source: Path, target: Path) -> None:
-    """A second name for a file that is never written to again; a copy where links fail."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -33,7 +33,6 @@ class Shape:
 
     Attributes:
       name: unique within its category.
-      category: the name of its category.
       size: bytes of its files.
       annotations: its label files, in the layout's own terms; none: the shape is unlabelled.
       split: "train", "val" or "test" where an official list gives one, else "".
@@ -60,10 +59,7 @@ class Listing:
 class Reader(ABC):
     """One layout, opened on one data set; UserError if the file of its categories is wrong.
 
-    Attributes:
-      layout: the layout's name.
-      looks_for: what its data sets have in their root folder.
-      categories: all categories of the data set.
+    `looks_for` is what its data sets have in their root folder.
     """
 
     layout: ClassVar[str]
@@ -74,8 +70,6 @@ class Reader(ABC):
         self._files = files
         self._settings = settings
         self._numbers: dict[str, tuple[int, np.ndarray]] = {}
-        self._findings: list[Finding] = []
-        self._hash = hashlib.sha256()
         self._add_categories()
 
     @classmethod
@@ -88,12 +82,9 @@ class Reader(ABC):
         """Reads one shape of the listing, else UserError; smaller problems go to `findings`."""
 
     def list_shapes(self, names: Sequence[str]) -> Listing:
-        """The shapes of these categories; of their files at most the beginning is read.
-
-        Raises:
-          UserError: the data set is not as its layout demands, or has none of these shapes.
-        """
-        self._findings, self._hash = [], hashlib.sha256()
+        """The shapes of these categories; UserError such as `no_shapes`: there are none at all."""
+        self._findings: list[Finding] = []
+        self._hash = hashlib.sha256()
         shapes = self._list(names)
         for name in sorted(set(names) - {shape.category for shape in shapes}):
             message = f"found no shapes of {name}. Add them, or remove the category."
@@ -125,7 +116,7 @@ class Reader(ABC):
         self._numbers[category.name] = first, np.array(table, np.int64)
 
     def _labels(self, numbers: np.ndarray, category: str, file: str) -> np.ndarray:
-        """Our labels, int64 [n], for a file's numbers; else UserError, as if one were a line."""
+        """Our labels, int64 [n], for a file's numbers, one a line; UserError `unknown_label`."""
         first, table = self._numbers[category]
         places = numbers - first
         wrong = np.flatnonzero((places < 0) | (places >= len(table)))
@@ -136,7 +127,7 @@ class Reader(ABC):
         return table[places]
 
     def _read_labels(self, file: str, points: int) -> np.ndarray:
-        """One number a line, int64 [points]; else UserError, such as `count_mismatch`."""
+        """One number a line, int64 [points]; UserError, such as `count_mismatch`."""
         labels = read_labels(self._files.read(file), file)
         if len(labels) != points:
             message = f"found {len(labels)} labels, expected {points}, one for each point."
@@ -162,8 +153,8 @@ class Reader(ABC):
 
     def _by_id(self, folder: str, ending: str) -> dict[str, Entry]:
         """What a folder has with this ending, by its name without the ending."""
-        entries = (entry for entry in self._entries(folder) if entry.name.endswith(ending))
-        return {entry.name.removesuffix(ending): entry for entry in entries}
+        entries = self._entries(folder)
+        return {e.name.removesuffix(ending): e for e in entries if e.name.endswith(ending)}
 
     @functools.cached_property
     def _folders(self) -> dict[str, str]:
@@ -176,32 +167,28 @@ class Reader(ABC):
 
 
 def chosen_categories(categories: Iterable[str], setting: str | None) -> list[str]:
-    """Those of the categories' names that the setting `data.category` selects.
+    """The names that `data.category` selects: a name or "all", in any case.
 
-    It is a name or "all", in any case, or None for Airplane or else the only category.
-
-    Raises:
-      UserError: `unknown_category`; `choose_category`: it is None, and there are several.
+    None selects Airplane, or else the only category; UserError `choose_category` if there are
+    several, and `unknown_category` for another name.
     """
     names = list(categories)
+    if setting is None and (_DEFAULT_CATEGORY in names or len(names) == 1):
+        return [_DEFAULT_CATEGORY] if _DEFAULT_CATEGORY in names else names
+    choice = f"{', '.join(names)}. Choose one of them, or all."
     if setting is None:
-        chosen = [_DEFAULT_CATEGORY] if _DEFAULT_CATEGORY in names else names
-        if len(chosen) == 1:
-            return chosen
-        message = f"found the categories {', '.join(names)}. Choose one of them, or all."
-        raise UserError("choose_category", message)
+        raise UserError("choose_category", f"found the categories {choice}")
     if setting.lower() == "all":
         return names
     known = {nfc(name).casefold(): name for name in names} | {name: name for name in names}
     name = known.get(setting) or known.get(nfc(setting).casefold())
     if name is None:
-        message = f"found no category {setting!r:.60}, only {', '.join(names)}. Choose one, or all."
-        raise UserError("unknown_category", message)
+        raise UserError("unknown_category", f"found no category {setting!r:.60}, only {choice}")
     return [name]
 
 
 def nfc(name: str) -> str:
-    """The name in Unicode's composed form; macOS writes folder names decomposed."""
+    """The name in Unicode's composed form; macOS writes them decomposed."""
     return unicodedata.normalize("NFC", name)
 
 

@@ -43,8 +43,6 @@ class _Benchmark(Reader):
 
     # A category's folder has an entry whose name ends so.
     _sign: ClassVar[str]
-    # Whether numbers count the parts of all official categories; else those of one, from 1.
-    _counts_all: ClassVar[bool]
 
     @classmethod
     def fits(cls, names: set[str], files: Files) -> bool:
@@ -67,11 +65,11 @@ class _Benchmark(Reader):
                 continue
             if isinstance(category, Finding):
                 unnamed[category.category] = category
-            elif self._counts_all:
+            elif self.layout == "benchmark_v0":
+                self._add_category(category, (NO_PART, *category.parts))
+            else:
                 first = FIRST_PART[category.name] if official else 0
                 self._add_category(category, category.parts, first)
-            else:
-                self._add_category(category, (NO_PART, *category.parts))
         chosen = chosen_categories([*self.categories, *unnamed], self._settings.category)
         self._unnamed = [unnamed[name] for name in chosen if name in unnamed]
         if len(self._unnamed) == len(chosen):
@@ -101,9 +99,9 @@ class _Benchmark(Reader):
         for split in SPLITS:
             name = f"shuffled_{split}_file_list.json"
             if name in present:
-                file = f"{SPLIT_FOLDER}/{name}"
-                value = parse_json(self._files.read(file), "bad_split_list", file)
-                places = validate(list[str], value, "bad_split_list", file)
+                code, file = "bad_split_list", f"{SPLIT_FOLDER}/{name}"
+                value = parse_json(self._files.read(file), code, file)
+                places = validate(list[str], value, code, file)
                 listed = {"/".join(place.split("/")[-2:]): split for place in places}
                 repeated |= listed.keys() & splits.keys()
                 splits |= listed
@@ -116,7 +114,6 @@ class BenchmarkV0(_Benchmark):
     layout = "benchmark_v0"
     looks_for = f"{CATEGORY_LIST} and a folder that it lists with points/"
     _sign = "points"
-    _counts_all = False
 
     def _shapes(self, category: str) -> Iterator[Shape]:
         labels = self._by_id(f"{self._folder(category)}/points_label", ".seg")
@@ -138,7 +135,6 @@ class BenchmarkNormal(_Benchmark):
     layout = "benchmark_normal"
     looks_for = f"{CATEGORY_LIST} and a folder that it lists with .txt files"
     _sign = ".txt"
-    _counts_all = True
 
     def _shapes(self, category: str) -> Iterator[Shape]:
         for name, file in self._by_id(self._folder(category), ".txt").items():
@@ -154,18 +150,15 @@ class BenchmarkNormal(_Benchmark):
 def _read_list(files: Files) -> dict[str, Category | Finding]:
     """By folder the categories of the list, or why they cannot be read, and the rest of ShapeNet's.
 
-    Raises:
-      UserError: `bad_category_list`: not UTF-8, no folder, a name or folder twice; `bad_category`.
+    Raises UserError `bad_category` or `bad_category_list`.
     """
     listed: dict[str, Category | Finding] = {}
     taken: set[str] = set()
     for number, content in enumerate(files.read(CATEGORY_LIST).splitlines(), 1):
         words = nfc(content.decode("utf-8-sig", "replace")).split()
         if len(words) == 1 or taken & set(words[:2]) or "\ufffd" in "".join(words):
-            message = (
-                f"found {' '.join(words)!r:.60}, expected in UTF-8 a name, a folder and parts, "
-            )
-            message += "with each name and folder in one line."
+            expected = "a new name, a new folder and parts in UTF-8"
+            message = f"found {' '.join(words)!r:.60}, expected {expected}."
             raise UserError("bad_category_list", message, CATEGORY_LIST, number)
         if words:
             taken |= set(words[:2])
@@ -179,8 +172,7 @@ def _category(line: int, name: str, folder: str, *parts: str) -> Category | Find
         if (known.name, known.directory) == (name, folder) and parts in ((), known.parts):
             return known
     if not parts:
-        message = f"found '{name} {folder}', which is not one of ShapeNet's categories. Add the "
-        message += f"names of its parts to the line, for example: {name} {folder} shell thread"
+        message = f"{name} is not in ShapeNet. Add its parts: {name} {folder} shell thread"
         return Finding("unnamed_parts", message, CATEGORY_LIST, line, name)
     try:
         return Category(name, folder, parts)

@@ -17,7 +17,6 @@ import io
 import re
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any
 
 import numpy as np
 
@@ -31,7 +30,6 @@ from schema.record import Cloud
 
 CATEGORY_LIST = "all_object_categories.txt"
 _FILE = re.compile(r"(ply_data_(train|val|test)\d*)\.h5")
-_DATASETS = ("data", "label", "pid")
 # The published release has 9 files of up to 55 MB in memory.
 _FILES_KEPT = 10
 
@@ -47,9 +45,14 @@ class BenchmarkHdf5(Reader):
         return any(map(_FILE.fullmatch, names))
 
     def _add_categories(self) -> None:
-        self._arrays = functools.lru_cache(_FILES_KEPT)(self._unpack)
+        self._unpacked = functools.lru_cache(_FILES_KEPT)(self._read)
         if any(entry.name == CATEGORY_LIST for entry in self._files.entries()):
-            _check_order(self._files.read(CATEGORY_LIST).decode("utf-8", "replace"))
+            words = self._files.read(CATEGORY_LIST).decode("utf-8", "replace").split()
+            folders = [category.directory for category in SHAPENET_CATEGORIES]
+            for line, (folder, known) in enumerate(zip_longest(words[1::2], folders), 1):
+                if folder != known:
+                    message = f"found {folder}, expected {known}: labels count in this order."
+                    raise UserError("other_categories", message, CATEGORY_LIST, line)
         for category in SHAPENET_CATEGORIES:
             self._add_category(category, category.parts, FIRST_PART[category.name])
 
@@ -60,13 +63,14 @@ class BenchmarkHdf5(Reader):
         shapes: list[Shape] = []
         known = list(self.categories)
         for entry in self._entries():
-            match = _FILE.fullmatch(entry.name)
-            labels = self._read(entry.name, ["label"])[0].ravel().tolist() if match else []
-            for row, label in enumerate(labels):
+            if not (match := _FILE.fullmatch(entry.name)):
+                continue
+            (labels,) = self._read(entry.name, "label")
+            for row, label in enumerate(labels.ravel().tolist()):
                 if not 0 <= label < len(known):
                     message = f"row {row} of label (from 0) is {label}, expected 0 to 15."
                     raise UserError("unknown_category", message, entry.name)
-                if match and known[label] in names:
+                if known[label] in names:
                     name, place = f"{match[1]}-{row:05d}", f"{entry.name} {row}"
                     size = entry.size // len(labels)
                     shapes.append(Shape(name, known[label], size, ("pid",), match[2], place))
@@ -74,10 +78,7 @@ class BenchmarkHdf5(Reader):
 
     def read(self, shape: Shape, findings: list[Finding]) -> Cloud:
         file, row = shape.place.split(" ")
-        arrays = self._arrays(file)
-        if isinstance(arrays, UserError):
-            raise arrays.at(file)
-        data, pid = (array[int(row)] for array in arrays)
+        data, pid = (array[int(row)] for array in self._unpacked(file, "data", "pid"))
         try:
             points = checked_points(data.astype(np.float64), "", 1)
             labels = self._labels(pid.astype(np.int64), shape.category, "")
@@ -86,14 +87,7 @@ class BenchmarkHdf5(Reader):
             raise UserError(error.code, message, file) from None
         return Cloud(shape.name, shape.category, points, labels)
 
-    def _unpack(self, file: str) -> list[np.ndarray] | UserError:
-        """`data` and `pid`; or the error, so that a damaged file is not read for each shape."""
-        try:
-            return self._read(file, ["data", "pid"])
-        except UserError as error:
-            return error
-
-    def _read(self, file: str, names: Sequence[str]) -> list[np.ndarray]:
+    def _read(self, file: str, *names: str) -> list[np.ndarray]:
         """Some datasets of a file; else UserError `damaged_hdf5` or `wrong_dataset`."""
         # Imported here: readers of other layouts start faster without it.
         import h5py
@@ -101,31 +95,16 @@ class BenchmarkHdf5(Reader):
         content = io.BytesIO(self._files.read(file))
         try:
             with h5py.File(content, "r") as opened:
-                all_there = set(_DATASETS) <= set(opened)
-                if not (all_there and _agree(*(opened[name] for name in _DATASETS))):
-                    message = f"found {', '.join(map(str, opened.values()))}; expected data float "
-                    message += "[S, N, 3], label integer [S, 1] and pid integer [S, N]."
-                    raise UserError("wrong_dataset", message, file)
-                return [opened[name][...] for name in names]
-        except UserError:
-            raise
+                if {"data", "label", "pid"} <= set(opened):
+                    data, label, pid = opened["data"], opened["label"], opened["pid"]
+                    kinds = (data.dtype.kind + label.dtype.kind + pid.dtype.kind).replace("u", "i")
+                    fit = data.shape == (*pid.shape, 3) and label.size == len(data)
+                    if kinds == "fii" and data.ndim == 3 and fit and data.size:
+                        return [opened[name][...] for name in names]
+                found = ", ".join(map(str, opened.values()))
         # The HDF5 library reports damage by many kinds of errors.
         except Exception as error:
             message = f"cannot be read as HDF5 ({error!s:.120}). Download it again."
             raise UserError("damaged_hdf5", message, file) from None
-
-
-def _agree(data: Any, label: Any, pid: Any) -> bool:
-    kinds = (data.dtype.kind + label.dtype.kind + pid.dtype.kind).replace("u", "i")
-    shapes_agree = data.shape == (*pid.shape, 3) and label.size == len(data)
-    return kinds == "fii" and data.ndim == 3 and shapes_agree and data.size > 0
-
-
-def _check_order(text: str) -> None:
-    """Raises UserError `other_categories` unless these are the table's categories in its order."""
-    folders = [words[-1] for words in map(str.split, text.splitlines()) if words]
-    expected = [category.directory for category in SHAPENET_CATEGORIES]
-    for line, (folder, known) in enumerate(zip_longest(folders, expected), 1):
-        if folder != known:
-            message = f"found {folder}, expected {known}: labels count in this order."
-            raise UserError("other_categories", message, CATEGORY_LIST, line)
+        expected = "data float [S, N, 3], label integer [S, 1] and pid integer [S, N]"
+        raise UserError("wrong_dataset", f"found {found}; expected {expected}.", file)

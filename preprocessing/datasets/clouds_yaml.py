@@ -56,15 +56,12 @@ class Clouds(Settings):
     def labels(self, cloud: FileCloud, category: Category, file: str) -> np.ndarray:
         """Our labels, int64 [n], for those of a file.
 
-        Raises:
-          UserError: `unknown_label`; `label_past_last`: as if its labels counted from one more.
+        Raises UserError `unknown_label`, or `label_past_last`: as if they counted from one more.
         """
         parts = dict(enumerate(self.categories[category.name], self.first_label))
-        meaning = {
-            (part if isinstance(cloud.labels, list) else number): category.label_of(part)
-            for number, part in parts.items()
-        }
-        meaning |= dict.fromkeys(map(_key, self.unlabelled), category.rest_label)
+        meaning = dict.fromkeys(map(_key, self.unlabelled), category.rest_label)
+        for number, part in parts.items():
+            meaning[part if isinstance(cloud.labels, list) else number] = category.label_of(part)
         encoded = pa.array(cloud.labels).dictionary_encode()
         keys = [_key(label) for label in encoded.dictionary.to_pylist()]
         places = encoded.indices.to_numpy()

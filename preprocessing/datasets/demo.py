@@ -47,18 +47,18 @@ def make_demo_shapes(
 
     Args:
       folder: absent, empty, or of an earlier call, whose files are replaced.
-      shapes_per_category: number of shapes of each category.
+      shapes_per_category: how many of each category.
       categories: names of DEMO_CATEGORIES; all by default.
       seed: another seed gives other shapes with other ids.
       points: fewest and most points of a shape.
 
-    Raises:
-      UserError: `unknown_category`; `not_ours`: other files are in the way; `cannot_write`.
+    Raises UserError `unknown_category`, `cannot_write`, or `not_ours`: other files are in the way.
     """
     folder = Path(folder).expanduser()
     names = list(DEMO_CATEGORIES if categories is None else categories)
+    parts = {name: category.parts for name, category in DEMO_CATEGORIES.items()}
     if unknown := set(names) - set(DEMO_CATEGORIES):
-        message = f"found no made-up category {min(unknown)}, only {', '.join(DEMO_CATEGORIES)}."
+        message = f"found no made-up category {min(unknown)}, only {', '.join(parts)}."
         raise UserError("unknown_category", message)
     try:
         request = repr((_GEOMETRY, names, shapes_per_category, seed, points))
@@ -66,26 +66,31 @@ def make_demo_shapes(
         is_current = before.finished and before.request == request
         if is_current and all((folder / file).is_file() for file in before.files):
             return folder
-        count = range(shapes_per_category)
-        shapes = {(name, i): _shape_files(name, i, seed) for name in names for i in count}
-        planned = {METADATA}.union(*shapes.values())
+        shapes = [(name, index) for name in names for index in range(shapes_per_category)]
+        planned = {METADATA}.union(*(_shape_files(*shape, seed) for shape in shapes))
         for file in sorted(planned - set(before.files)):
             if os.path.lexists(folder / file):
                 raise _not_ours(folder / file)
-        _write_stamp(folder, request, False, sorted(planned.union(before.files)))
+        files = sorted(planned.union(before.files))
+        stamp = Stamp(note=_NOTE, request=request, finished=False, files=files)
+        write_atomically(folder / STAMP, stamp.model_dump_json())
         for file in before.files:
             (folder / file).unlink(missing_ok=True)
-        metadata = {name: _metadata(name) for name in names}
+        metadata = {
+            n: {"directory": _directory(n), "lables": parts[n], "note": _NOTE} for n in names
+        }
         (folder / METADATA).write_text(json.dumps(metadata, indent=1) + "\n")
-        written = [METADATA]
-        for (name, index), files in shapes.items():
-            for file, content in zip(files, _contents(name, index, seed, points), strict=True):
+        stamp.files = [METADATA]
+        for shape in shapes:
+            contents = _contents(*demo_cloud(*shape, seed, points), len(parts[shape[0]]))
+            for file, content in zip(_shape_files(*shape, seed), contents, strict=True):
                 # As in the published archive, an absent part has no file.
                 if content:
                     (folder / file).parent.mkdir(parents=True, exist_ok=True)
                     (folder / file).write_bytes(content)
-                    written.append(file)
-        _write_stamp(folder, request, True, written)
+                    stamp.files.append(file)
+        stamp.finished = True
+        write_atomically(folder / STAMP, stamp.model_dump_json())
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UserError("cannot_write", f"{folder} cannot be written ({reason}).") from None
@@ -107,23 +112,14 @@ def _read_stamp(folder: Path) -> Stamp:
         raise _not_ours(folder) from None
 
 
-def _write_stamp(folder: Path, request: str, finished: bool, files: list[str]) -> None:
-    stamp = Stamp(note=_NOTE, request=request, finished=finished, files=files)
-    write_atomically(folder / STAMP, stamp.model_dump_json())
-
-
 def _not_ours(path: Path) -> UserError:
-    message = f"{path} was not made by demo-data. Give another folder, or remove it."
-    return UserError("not_ours", message)
+    return UserError(
+        "not_ours", f"{path} is not from demo-data. Give another folder, or remove it."
+    )
 
 
 def _directory(category: str) -> str:
     return f"made_up_{category.lower()}"
-
-
-def _metadata(category: str) -> dict:
-    parts = DEMO_CATEGORIES[category].parts
-    return {"directory": _directory(category), "lables": parts, "note": _NOTE}
 
 
 def _shape_files(category: str, index: int, seed: int) -> list[str]:
@@ -134,10 +130,8 @@ def _shape_files(category: str, index: int, seed: int) -> list[str]:
     return [f"{_directory(category)}/{file}" for file in (f"points/{shape}.pts", *labels)]
 
 
-def _contents(category: str, index: int, seed: int, size: tuple[int, int]) -> Iterator[bytes]:
+def _contents(points: np.ndarray, labels: np.ndarray, parts: int) -> Iterator[bytes]:
     """The content of each of a shape's files; empty for the labels of an absent part."""
-    points, labels = demo_cloud(category, index, seed, size)
     yield ("%.5f %.5f %.5f\n" * len(points) % tuple(points.ravel().tolist())).encode()
-    for label in range(len(DEMO_CATEGORIES[category].parts)):
-        mask = labels == label
+    for mask in (labels == label for label in range(parts)):
         yield np.where(mask, b"1\n", b"0\n").tobytes() if mask.any() else b""

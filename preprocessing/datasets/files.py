@@ -40,14 +40,11 @@ class Files:
         return files
 
     def entries(self, folder: str = "") -> list[Entry]:
-        """Contents of a folder, sorted by name; empty if there is no such folder.
-
-        Raises:
-          UserError: `unreadable`; `bad_name`: a name that is not UTF-8.
-        """
+        """Contents of a folder by name; none if absent; UserError `unreadable`, `bad_name`."""
         try:
             entries = self._scan((self._root + folder).rstrip("/"))
-            return sorted(entries, key=lambda entry: entry.name)
+            shown = (entry for entry in entries if not _is_hidden(entry.name))
+            return sorted(shown, key=lambda entry: entry.name.encode())
         except (FileNotFoundError, NotADirectoryError):
             return []
         except Exception as error:
@@ -56,8 +53,7 @@ class Files:
     def read(self, name: str, limit: int | None = None) -> bytes:
         """Content of a file, or its first `limit` bytes.
 
-        Raises:
-          UserError: `no_file`, `not_a_file`, `unreadable` or `damaged_archive`.
+        Raises UserError `no_file`, `not_a_file`, `unreadable` or `damaged_archive`.
         """
         try:
             return self._read(self._root + name, limit)
@@ -67,32 +63,18 @@ class Files:
     def _scan(self, folder: str) -> Iterable[Entry]:
         with os.scandir(f"{self.source}/{folder}") as items:
             for item in items:
-                if _is_hidden(item.name):
-                    continue
-                item.name.encode()
                 try:
-                    status = item.stat()
+                    info = item.stat()
+                    yield Entry(item.name, item.is_dir(), info.st_size, info.st_mtime_ns)
                 except OSError:
                     # A broken link is listed, so that reading it reports the reason.
                     yield Entry(item.name)
-                    continue
-                is_folder = stat.S_ISDIR(status.st_mode)
-                yield Entry(item.name, is_folder, status.st_size, status.st_mtime_ns)
 
     def _read(self, name: str, limit: int | None) -> bytes:
-        # System calls: a shape has several small files. Opening a pipe must not wait.
-        handle = os.open(f"{self.source}/{name}", os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode):
+        with open(f"{self.source}/{name}", "rb", 0, opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise IsADirectoryError("not a file")
-            content, left = b"", status.st_size if limit is None else limit
-            while left > 0 and (chunk := os.read(handle, left)):
-                content += chunk  # Almost always the only one.
-                left -= len(chunk)
-            return content
-        finally:
-            os.close(handle)
+            return file.read(-1 if limit is None else limit)
 
 
 class ZippedFiles(Files):
@@ -141,6 +123,11 @@ def open_files(source: str) -> Files:
     except Exception as error:
         message = f"{source} cannot be opened ({error!s:.80}). Give a folder or a .zip."
         raise UserError("not_an_archive", message) from None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens a file; a pipe does not wait for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _is_hidden(name: str) -> bool:

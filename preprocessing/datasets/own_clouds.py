@@ -74,12 +74,10 @@ class OwnClouds(Reader):
             if len(beside) > 1:
                 message = f"has labels in {' and '.join(annotations)}. Remove one of them."
                 raise UserError("two_labels", message, place)
-            if not beside:
-                columns = self._columns_without_label(place)
-                if columns is None:
-                    annotations = (_INSIDE,)
-                else:
-                    unlabelled[place] = columns
+            if not beside and (columns := self._columns_without_label(place)):
+                unlabelled[place] = columns
+            elif not beside:
+                annotations = (_INSIDE,)
             size = sum(file.entry.size for file in (cloud, *beside))
             shape = Shape(name, cloud.category, size, annotations, cloud.split, place)
             shapes[cloud.category, name] = shape
@@ -87,21 +85,22 @@ class OwnClouds(Reader):
             place = max(unlabelled, key=lambda place: len(unlabelled[place].others))
             message = f"{counted(len(unlabelled), 'cloud')} without labels, kept as unlabelled."
             if unlabelled[place].others:
-                message += f" Here: {unlabelled[place]}. If one has labels, add `label: <name>` to "
-                message += f"{CLOUDS}."
+                message += (
+                    f" Here: {unlabelled[place]}. For labels, name one as `label` in {CLOUDS}."
+                )
             self._note("no_labels", message, place)
         files["labels_without_points"] = [file for beside in labels.values() for file in beside]
-        folders = f"expected the folders {', '.join(self.categories)}"
-        for code, noun, expected in (
-            ("unknown_ending", "file", f"expected one of the endings {', '.join(_ENDINGS)}"),
-            ("no_category_folder", "file", folders),
-            ("unknown_folder", "folder", folders),
-            ("labels_without_points", "file", "expected a cloud of the same name beside it"),
-        ):
-            if files[code]:
-                count = counted(len(files[code]), noun)
-                message = f"{count} not read (here the first), {expected}."
-                self._note(code, message, str(files[code][0].place))
+        folders = f"the folders {', '.join(self.categories)}"
+        for code, expected in {
+            "unknown_ending": f"one of the endings {', '.join(_ENDINGS)}",
+            "no_category_folder": folders,
+            "unknown_folder": folders,
+            "labels_without_points": "a cloud of the same name beside it",
+        }.items():
+            if unread := files[code]:
+                count = counted(len(unread), "folder" if code == "unknown_folder" else "file")
+                message = f"{count} not read (here the first), expected {expected}."
+                self._note(code, message, str(unread[0].place))
         return list(shapes.values())
 
     def _walk(self, names: Sequence[str]) -> Iterator[_File]:
@@ -121,10 +120,10 @@ class OwnClouds(Reader):
     def _kind(self, file: _File) -> str:
         """Whether it is a "cloud", "labels", a "document", or the code of why it is not read."""
         ending = ending_of(file.place.name)
+        if file.entry.is_folder and file.category:
+            message = "is a folder in a category's folder, expected one file for each cloud."
+            raise UserError("too_deep", message, str(file.place))
         if file.entry.is_folder:
-            if file.category:
-                message = "is a folder in a category's folder, expected one file for each cloud."
-                raise UserError("too_deep", message, str(file.place))
             return "unknown_folder"
         is_document = file.place.stem.lower() in _DOCUMENTS and ending in ("", ".md", ".txt")
         if is_document or str(file.place) == CLOUDS:
@@ -142,12 +141,12 @@ class OwnClouds(Reader):
 
     def _columns_without_label(self, file: str) -> Columns | None:
         """What a cloud without labels has; None if it has labels, or reading it reports why not."""
+        label = self._clouds.label
         try:
-            start = self._files.read(file, start_size(file))
-            columns = columns_of(file, start, self._clouds.label)
+            columns = columns_of(file, self._files.read(file, start_size(file)), label)
         except UserError:
             return None
-        return None if columns.has_labels or (columns.others and self._clouds.label) else columns
+        return None if columns.has_labels or (columns.others and label) else columns
 
     def read(self, shape: Shape, findings: list[Finding]) -> Cloud:
         file = shape.place

@@ -54,14 +54,8 @@ def labels_to_classes(
 def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
     """The function that TFX's Transform component calls; shapes are in the module's docstring.
 
-    Args:
-      inputs: the raw features.
-      custom_config: `transform` (TransformSettings) and `categories` (Category.to_json), as plain
-        values; `count_class_points`, whether to return class_points; `code_fingerprint` is not
-        read: it makes TFX run Transform again when the code changes.
-
-    Returns:
-      The transformed features.
+    `custom_config` has `transform` (TransformSettings), `categories` (Category.to_json), perhaps
+    `count_class_points`, and `code_fingerprint`, which makes TFX run Transform again for new code.
     """
     settings = TransformSettings.model_validate(custom_config["transform"])
     categories = tuple(Category.from_json(value) for value in custom_config["categories"])

@@ -5,8 +5,6 @@ returns whether they were accepted. `test_parsers.py` feeds them with hypothesis
 with a fuzzer that watches which code each input reaches.
 """
 
-from __future__ import annotations
-
 import gzip
 import io
 import re
@@ -21,6 +19,7 @@ from preprocessing.clouds.meshes import read_mesh_points
 from preprocessing.clouds.ply import ply_file
 from preprocessing.clouds.text import read_labels, read_numbers
 from preprocessing.conversion.records import from_example, read_records, to_example
+from preprocessing.datasets.clouds_yaml import CLOUDS, parse_clouds
 from schema.categories import Category
 from schema.errors import UserError
 from schema.record import Cloud
@@ -31,7 +30,7 @@ TOKENS = [
     *(b"\xff\xfe", b"\xc2\xa0", b"\xd9\xa1", b"nan", b"-inf", b"Infinity", b"1e400", b"1e39"),
     *(b"-0.0", b"--1", b"+1", b"1.", b".5", b".", b"-", b"1_000", b"0x10", b"1,5", b"1e", b"1d5"),
     *(b"9" * 30, b"0." + b"3" * 60, b"1" * 5000, b"0" * 400 + b"1", b"true", b"2", b"-1", b"/"),
-    *(b"[" * 2000, b"{}", b'"', b",", b";", b"x,y,z"),
+    *(b"[" * 2000, b"{}", b'"', b",", b";", b"x,y,z", b"*x", b"&x", b"!!set", b"? ", b"<<: "),
     *(b"label", b"//", b"list", b"vertex", b"f ", b"v ", b"\xff\xff\xff\xff"),
 ]
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")
@@ -161,6 +160,14 @@ def example(content: bytes) -> bool:
     return True
 
 
+def clouds_yaml(content: bytes) -> bool:
+    """parse_clouds."""
+    try:
+        return bool(parse_clouds(content).categories)
+    except UserError as error:
+        return refused(error, CLOUDS)
+
+
 _POINTS = np.arange(12).reshape(4, 3) / 8
 _LABELS = np.array([0, -1, 1, 0])
 _CATEGORY = Category("A", "a", ("x", "y"))
@@ -187,6 +194,7 @@ _CSV = [
     b"//x\ty\tz\tscalar_label\n1\t2\t3\t4.0\n",
 ]
 _NPY = [_saved(np.save, _POINTS), _saved(np.save, np.c_[_POINTS, _LABELS].astype(">f4"))]
+_YAML = [b'categories:\n  Chair: [back, "seat"]\nunlabelled: [-1, .nan]\nfirst_label: 1\n']
 _RECORDS = framed([b"first", b"", b"x" * 40])
 _EXAMPLES = [Cloud("abc", "Airplane", _POINTS, _LABELS), Cloud("é", "Lamp", _POINTS + 1e7)]
 
@@ -201,5 +209,6 @@ PARSERS: dict[str, tuple[Callable[[bytes], bool], list[bytes]]] = {
     "npy": (cloud_file("a.npy"), _NPY),
     "npz": (cloud_file("a.npz"), [_saved(np.savez, points=_POINTS, labels=_LABELS)]),
     "record_file": (record_file, [_RECORDS, gzip.compress(_RECORDS, mtime=0)]),
+    "yaml": (clouds_yaml, _YAML),
     "example": (example, [to_example(cloud) for cloud in _EXAMPLES]),
 }

@@ -6,31 +6,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+METADATA = {"Airplane": {"directory": "planes", "lables": ["body", "wing", "tail"]}}
+
 
 class PartAnnotationFolder:
     """Writes a PartAnnotation folder, shape by shape."""
 
-    def __init__(self, root: Path, metadata: dict | None = None) -> None:
+    def __init__(self, root, metadata=METADATA):
         self.root = root
-        root.mkdir(parents=True, exist_ok=True)
-        self.write_metadata(
-            metadata or {"Airplane": {"directory": "planes", "lables": ["body", "wing", "tail"]}}
-        )
+        self.write("metadata.json", json.dumps(metadata))
 
-    def write_metadata(self, metadata: dict) -> None:
-        (self.root / "metadata.json").write_text(json.dumps(metadata))
+    def points(self, shape, text, directory="planes"):
+        self.write(f"{directory}/points/{shape}.pts", text)
 
-    def points(self, shape: str, text: str | bytes, directory: str = "planes") -> Path:
-        return self._write(self.root / directory / "points" / f"{shape}.pts", text)
+    def part(self, shape, part, text, directory="planes"):
+        self.write(f"{directory}/points_label/{part}/{shape}.seg", text)
 
-    def part(self, shape: str, part: str, text: str | bytes, directory: str = "planes") -> Path:
-        return self._write(self.root / directory / "points_label" / part / f"{shape}.seg", text)
+    def verified(self, shape, text, directory="planes"):
+        self.write(f"{directory}/expert_verified/points_label/{shape}.seg", text)
 
-    def verified(self, shape: str, text: str | bytes, directory: str = "planes") -> Path:
-        folder = self.root / directory / "expert_verified" / "points_label"
-        return self._write(folder / f"{shape}.seg", text)
-
-    def shape(self, shape: str, points: int = 6, directory: str = "planes") -> None:
+    def shape(self, shape, points=6, directory="planes"):
         """A good shape: half body, half wing."""
         rng = np.random.default_rng(len(shape) + points)
         rows = rng.uniform(-1, 1, (points, 3)).tolist()
@@ -40,11 +35,10 @@ class PartAnnotationFolder:
         self.part(shape, "body", "1\n" * half + "0\n" * (points - half), directory)
         self.part(shape, "wing", "0\n" * half + "1\n" * (points - half), directory)
 
-    @staticmethod
-    def _write(path: Path, text: str | bytes) -> Path:
+    def write(self, name, text):
+        path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text.encode() if isinstance(text, str) else text)
-        return path
+        path.write_bytes(text.encode())
 
 
 @pytest.fixture
@@ -68,32 +62,21 @@ def real_data():
 
 def _ply(order, points, labels):
     """The label first, a colour and a normal between the coordinates, types of all sizes."""
-    names = ["nx", "x", "red", "y", "z"]
-    kinds = ["f8", "f4", "u1", "f4", "f8"]
-    columns = [np.full(len(points), np.nan), points[:, 0], np.full(len(points), 200)]
-    columns += [points[:, 1], points[:, 2]]
-    if labels is not None:
-        names, kinds, columns = ["label", *names], ["i2", *kinds], [labels, *columns]
+    kinds = {"label": "i2", "nx": "f8", "x": "f4", "red": "u1", "y": "f4", "z": "f8"}
+    values = dict(zip("xyz", points.T, strict=True)) | {"label": labels, "nx": np.nan, "red": 200}
+    if labels is None:
+        del kinds["label"]
+    mark = ">" if "big" in order else "<"
+    table = np.zeros(len(points), [(name, mark + kind) for name, kind in kinds.items()])
+    for name in kinds:
+        table[name] = values[name]
     words = {"f4": "float", "f8": "double", "u1": "uchar", "i2": "short"}
-    head = [
-        "ply",
-        f"format {order} 1.0",
-        "comment made up",
-        f"element vertex {len(points)}",
-        *(f"property {words[kind]} {name}" for name, kind in zip(names, kinds, strict=True)),
-        "end_header\n",
-    ]
-    text = "\n".join(head).encode()
+    head = ["ply", f"format {order} 1.0", "comment made up", f"element vertex {len(points)}"]
+    head += [f"property {words[kind]} {name}" for name, kind in kinds.items()]
+    body = table.tobytes()
     if order == "ascii":
-        rows = zip(*(column.tolist() for column in columns), strict=True)
-        return text + "".join(" ".join(map(repr, row)) + "\n" for row in rows).encode()
-    mark = "<" if "little" in order else ">"
-    table = np.zeros(
-        len(points), [(name, mark + kind) for name, kind in zip(names, kinds, strict=True)]
-    )
-    for name, column in zip(names, columns, strict=True):
-        table[name] = column
-    return text + table.tobytes()
+        body = "".join(" ".join(map(repr, row)) + "\n" for row in table.tolist()).encode()
+    return "\n".join([*head, "end_header\n"]).encode() + body
 
 
 def _table(separator, header, points, labels, quote=""):
@@ -149,13 +132,6 @@ CLOUD_FORMS = {
     "header.csv": lambda p, s: b"\xef\xbb\xbf" + _table(",", _header(s), p, s),
     "no_header.csv": lambda p, s: _table(", ", None, p, s),
     "semicolons.csv": lambda p, s: _table(";", _header(s), p, s),
-    "tab_header.txt": lambda p, s: _table("\t", _header(s), p, s),
     "quoted.csv": lambda p, s: _table(",", _header(s), p, s, '"'),
     "normals.csv": _normals_between,
 }
-
-
-@pytest.fixture(scope="session")
-def cloud_forms():
-    """The same cloud in every form that a file of one's own can have."""
-    return CLOUD_FORMS

@@ -27,9 +27,8 @@ def test_comments_docstrings_and_formatting_change_nothing(tmp_path):
 
 def test_code_and_names_of_files_change_it(tmp_path):
     folder = tmp_path / "code"
-    seen = {
-        hash_of(folder, text) for text in (CODE, CODE.replace("3", "4"), CODE.replace("*", "+"))
-    }
+    texts = (CODE, CODE.replace("3", "4"), CODE.replace("*", "+"))
+    seen = {hash_of(folder, text) for text in texts}
     (folder / "sub").mkdir()
     (folder / "sub" / "more.py").write_text("")
     seen.add(hash_code(folder))

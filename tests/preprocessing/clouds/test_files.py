@@ -4,7 +4,6 @@ import io
 
 import numpy as np
 import pytest
-import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -12,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from preprocessing.clouds.files import columns_of, file_stem, read_cloud, start_size
 from preprocessing.clouds.text import MAX_HEADER_BYTES
 from schema.errors import UserError
+from tests.preprocessing.conftest import CLOUD_FORMS
 
 POINTS = np.array([[0.25, -1.5, 3.0], [1e-7, 0.1, -2e30]])
 LABELS = np.array([2, -1])
@@ -25,15 +25,15 @@ COORDINATES = st.integers(1, 6).flatmap(
 
 @given(data=st.data(), points=COORDINATES)
 @settings(max_examples=40)
-def test_any_cloud_comes_back_from_every_form(cloud_forms, data, points):
+def test_any_cloud_comes_back_from_every_form(data, points):
     kinds = st.none() | arrays(np.int64, len(points), elements=st.integers(-300, 300))
     labels = data.draw(kinds)
-    for name, write in cloud_forms.items():
+    for name, write in CLOUD_FORMS.items():
         content = write(points, labels)
         cloud = read_cloud(name, content)
         # This form of the fixture stores two coordinates in 32 bits.
         expected = points
-        if name in ("little.ply", "big.ply"):
+        if name.endswith("ply"):
             expected = points.copy()
             expected[:, :2] = points[:, :2].astype(np.float32)
         assert cloud.points.dtype == np.float64
@@ -51,7 +51,10 @@ def test_any_cloud_comes_back_from_every_form(cloud_forms, data, points):
         assert unlabelled.labels is None
 
 
-def ply(vertices, properties=("float x", "float y", "float z", "uchar label"), more=()):
+XYZ = ("float x", "float y", "float z")
+
+
+def ply(vertices, properties=(*XYZ, "uchar label"), more=()):
     head = ["ply", "format ascii 1.0", f"element vertex {vertices}"]
     head += [f"property {item}" for item in properties]
     return "\n".join([*head, *more, "end_header\n"]).encode()
@@ -82,47 +85,31 @@ LISTS_FIRST = b"element camera 1\nproperty list uchar int zoom\nelement vertex"
     [
         ("a.pts", b"", "empty_file", 1, ""),
         ("a.pts", b"\n0.1 0.2 0.3\n", "empty_file", 1, ""),
-        ("a.pts", b"1 2 3 4 5\n", "wrong_columns", 1, "5"),
         ("a.pts", b"1 2\n", "wrong_columns", 1, "2"),
         ("a.pts", b"1 2 3\n1 2 3 4\n", "wrong_columns", 2, "1 2 3 4"),
-        ("a.pts", b"1 2 3 1\n1 2 3\n", "wrong_columns", 2, "4"),
-        ("a.pts", b"1 2 3\n1 nan 3\n", "not_finite", 2, "nan"),
         ("a.xyz", b"0.1 0.2 x0.3\n", "not_a_number", 1, "x0.3"),
-        ("a.csv", b"0.1,O.2,0.3,1\n0.1,0.2,0.3,1\n", "not_a_number", 1, "O.2"),
         ("a.csv", b"0.1,0.2,0.3\n0.1,0.2,0.3,1\n", "wrong_columns", 2, "4"),
         ("a.txt", b"# 0.1 0.2 0.3\n0.1 0.2 0.3\n", "wrong_columns", 1, ""),
-        ("a.csv", b"x,y,label\n1,2,3\n", "wrong_columns", 1, "z"),
         ("a.csv", b"x,y,z,X\n1,2,3,4\n", "wrong_columns", 1, "2 columns named x"),
         ("a.csv", b"u,v,w\n1,2,3\n", "wrong_columns", 1, "u, v, w"),
         ("a.csv", b"x,y,z\n1,2,3\n\n1,2,3\n", "wrong_columns", 3, "0"),
-        ("a.csv", b"x,y,z\n1,2,3\n1,2\n", "wrong_columns", 3, "1,2"),
-        ("a.csv", b"x,y,z\n1,2,3,4\n1,2\n", "wrong_columns", 2, "1,2,3,4"),
         ("a.csv", b"x,y,z\n1,,3\n", "not_a_number", 2, "''"),
         ("a.csv", b"x,y,z\n1,2 2,3\n", "not_a_number", 2, "2 2"),
-        ("a.csv", b"x,y,z\n1,2,3\n1,two,3\n", "not_a_number", 3, "two"),
         ("a.csv", "x,y,z\n1,2,٣\n".encode(), "not_a_number", 2, "٣"),
         ("a.txt", b"0,29 0,31 0,12\n", "not_a_number", 1, "0,29"),
         ("a.csv", b"0,29;0,31;0,5;0\n", "not_a_number", 1, "0,29"),
         ("a.csv", b"0,29;0,31;1;0\n", "not_a_number", 1, "0,29"),
         ("a.csv", b"x;y;z\n1;2;-0,3e2\n", "not_a_number", 2, "-0,3e2"),
         ("a.csv", b"x,y,z\n1,2,inf\n", "not_finite", 2, "inf"),
-        ("a.csv", b"x,y,z\n1,2,-1e39\n", "not_finite", 2, "-1e+39"),
         ("a.csv", b'x,y,z,label\n1,2,3,"a\nb"\n', "not_csv", 2, "','"),
         ("a.csv", b"x,y,z\n", "empty_file", 0, ""),
-        ("a.csv", b"x,y,z,label,class\n1,2,3,0,0\n", "two_labels", 0, "label and class"),
         ("a.csv", b"x,y,z,\xe9\n", "wrong_encoding", 1, "0xe9"),
-        ("a.csv", b"x,y,z,n\n1,2,3,\xe9\n", "wrong_encoding", 2, "0xe9"),
-        ("a.txt", "0 0 0\n".encode("utf-16"), "wrong_encoding", 1, "UTF-16"),
         ("a.xyz", b"\x7fELF\2\1\1\0\t\0\x80\n", "not_text", 1, ""),
-        ("a.csv", b"x,y,z\n1,2,3\n\0\0\0\0", "not_text", 3, ""),
-        ("a.npy", b"no array", "not_npy", 0, ""),
         ("a.npy", npy(np.zeros((2, 3)))[:40], "not_npy", 0, ""),
         ("a.npy", npy(np.zeros((2, 3)))[:-8], "count_mismatch", 0, "40"),
         ("a.npy", npy(np.zeros((2, 3))) + b"\0", "count_mismatch", 0, "49 bytes"),
         ("a.npy", npy(np.zeros((2, 3)), shape=(2**40, 3)), "count_mismatch", 0, "1099511627776"),
         ("a.npy", npy(np.zeros((2, 3)), shape=(-2, 3)), "count_mismatch", 0, "[-2, 3]"),
-        ("a.npy", npy(np.zeros((2, 7))), "wrong_shape", 0, "[2, 7]"),
-        ("a.npy", npy(np.zeros(6)), "wrong_shape", 0, "[6]"),
         ("a.npy", npy(np.zeros((0, 3))), "empty_file", 0, ""),
         ("a.npy", npy(np.array([[0, np.inf, 0]])), "not_finite", 0, "0, inf, 0"),
         ("a.npy", npy(np.array([[0, 1e39, 0]])), "not_finite", 0, "0, 1e+39, 0"),
@@ -132,11 +119,7 @@ LISTS_FIRST = b"element camera 1\nproperty list uchar int zoom\nelement vertex"
         ("a.npy", npy(np.zeros((1, 3)), descr="|O"), "wrong_type", 0, "object"),
         ("a.npz", b"PK", "not_npz", 0, ""),
         ("a.npz", npz(points=POINTS).replace(b"\0\0\xd0?", b"\0\0\xd1?"), "not_npz", 0, "points"),
-        ("a.npz", npz(xyz=POINTS), "no_points", 0, "xyz"),
         ("a.npz", npz(points=POINTS, labels=[0]), "wrong_shape", 0, "expected [2]"),
-        ("a.npz", npz(points=POINTS, labels=[[0], [1]]), "wrong_shape", 0, "[2, 1]"),
-        ("a.npz", npz(points=POINTS[0]), "wrong_shape", 0, "[3]"),
-        ("a.npz", npz(points=POINTS[:, :2]), "wrong_shape", 0, "[2, 2]"),
         ("a.npz", npz(points=POINTS, labels=LABELS, part=LABELS), "two_labels", 0, "labels and"),
         ("a.npz", npz(points=np.array([{}])), "not_npz", 0, "Object"),
         ("a.npz", npz(points=np.array([["a", "b", "c"]])), "wrong_type", 0, "<U1"),
@@ -153,7 +136,6 @@ LISTS_FIRST = b"element camera 1\nproperty list uchar int zoom\nelement vertex"
         ("a.ply", b"ply\nelement vertex 1\nend_header\n", "bad_header", 0, "format"),
         ("a.ply", ply(0), "empty_file", 0, ""),
         ("a.ply", ply(2), "count_mismatch", 0, "0 lines"),
-        ("a.ply", ply(2) + b"0 0 0 1\n", "count_mismatch", 0, "1 lines"),
         ("a.ply", ply(1) + b"0 0 0 1\n" * 2, "count_mismatch", 0, "2 lines"),
         ("a.ply", ply(10**12) + b"0 0 0 1\n", "count_mismatch", 0, "1000000000000"),
         ("a.ply", ply(2) + b"0 0 0 1\n0 0 0\n", "wrong_columns", 10, "3 columns"),
@@ -186,55 +168,49 @@ def text(rows, separator=","):
 @pytest.mark.parametrize("with_labels", [True, False])
 @pytest.mark.parametrize("form", ["csv", "xyz", "npy"])
 @pytest.mark.parametrize(
-    "front",
+    "rows",
     [
-        pytest.param([0, 1, 2, 3], id="rows from 0"),
-        pytest.param([1, 2, 3, 4], id="rows from 1"),
-        pytest.param([17, 3, 5, 9], id="rows of a sample"),
-        pytest.param([0, 0, 2, 1], id="labels"),
+        pytest.param(np.c_[[0, 1, 2, 3], ROWS], id="rows from 0"),
+        pytest.param(np.c_[[1, 2, 3, 4], ROWS], id="rows from 1"),
+        pytest.param(np.c_[[17, 3, 5, 9], ROWS], id="rows of a sample"),
+        pytest.param(np.c_[[0, 0, 2, 1], ROWS], id="labels"),
+        pytest.param([[0, 1.5, 0.5, 0], [1, 2.5, 0.5, 0], [2, 1.5, 0.5, 0]], id="z is whole"),
+        pytest.param([[1, 5, 7, 0], [2, 5, 7, 1], [3, 5, 8, 0]], id="all whole"),
+        pytest.param([[0, 0.1, 0.2, 0.3]], id="one point"),
     ],
 )
-def test_a_number_in_front_of_x_y_z_is_refused(front, form, with_labels):
-    rows = np.column_stack([front, ROWS])
+def test_a_number_in_front_of_x_y_z_is_refused(rows, form, with_labels):
+    rows = np.array(rows, float)
     content = npy(rows) if form == "npy" else text(rows, "," if form == "csv" else " ")
     with pytest.raises(UserError) as error:
         read_cloud(f"a.{form}", content, with_labels=with_labels)
     assert (error.value.code, error.value.file) == ("ambiguous_columns", f"a.{form}")
 
 
-@pytest.mark.parametrize(
-    "rows",
-    [
-        pytest.param([[0, 1.5, 0.5, 0], [1, 2.5, 0.5, 0], [2, 1.5, 0.5, 0]], id="z is whole"),
-        pytest.param([[1, 5, 7, 0], [2, 5, 7, 1], [3, 5, 8, 0]], id="all whole"),
-        pytest.param([[0, 0.1, 0.2, 0.3]], id="one point"),
-    ],
-)
-def test_a_row_number_is_refused_whatever_z_is(rows):
-    for name, content in (("a.csv", text(np.array(rows))), ("a.npy", npy(np.array(rows, float)))):
-        with pytest.raises(UserError) as error:
-            read_cloud(name, content)
-        assert error.value.code == "ambiguous_columns"
+LONG_HEADER = ply(1).replace(b"element", b"comment " + b"x" * MAX_HEADER_BYTES + b"\nelement")
 
 
 @pytest.mark.parametrize(
-    ("first", "second"),
+    ("name", "content", "code", "line"),
     [
-        ("0,1,2", "5,5,5"),
-        ("0,1,2,3", "5,5,5,5"),
-        (",0,1,2", "5,5,5,5"),
-        ("1,2,3", "0.5,5,5"),
-        ("1,2,3,4", "5,5,.5,5"),
-        ("1 2 3", "5 5e-1 5"),
-        (" 1;2;3", "5;5.;5"),
+        ("a.csv", b"0,1,2\r\n5,5,5\r\n", "ambiguous_columns", 1),
+        ("a.csv", b"0,1,2,3\n5,5,5,5\n", "ambiguous_columns", 1),
+        ("a.csv", b",0,1,2\n5,5,5,5\n", "ambiguous_columns", 1),
+        ("a.csv", b"1,2,3\n0.5,5,5\n", "ambiguous_columns", 1),
+        ("a.csv", b"1,2,3,4\n5,5,.5,5\n", "ambiguous_columns", 1),
+        ("a.csv", b"1 2 3\n5 5e-1 5\n", "ambiguous_columns", 1),
+        ("a.csv", b" 1;2;3\n5;5.;5\n", "ambiguous_columns", 1),
+        ("a.npy", npy(np.zeros((2, 7))), "wrong_shape", 0),
+        ("a.npy", npy(np.zeros((2, 2))), "wrong_shape", 0),
+        ("a.npy", npy(np.zeros(6)), "wrong_shape", 0),
+        ("a.ply", LONG_HEADER + b"0 0 0 1\n", "not_ply", 0),
     ],
 )
-def test_a_first_line_that_numbers_the_columns_is_refused(first, second):
-    content = f"{first}\r\n{second}\r\n".encode()
+def test_refused_when_listed_and_when_read(name, content, code, line):
     for read in (read_cloud, columns_of):
         with pytest.raises(UserError) as error:
-            read("a.csv", content)
-        assert (error.value.code, error.value.line) == ("ambiguous_columns", 1)
+            read(name, content)
+        assert (error.value.code, error.value.line) == (code, line)
 
 
 @pytest.mark.parametrize(
@@ -275,15 +251,6 @@ def test_another_value_than_a_label_is_ignored_where_labels_are_not_read():
         assert error.value.code == "not_a_label"
     damaged = npz(points=ROWS, labels=[[0.5]], part=[1])
     np.testing.assert_array_equal(read_cloud("a.npz", damaged, with_labels=False).points, ROWS)
-    mixed = b"0.5 0 0 1\n0.5 0 0 2\n0.5 0 0 three\n"
-    assert len(read_cloud("a.xyz", mixed, with_labels=False).points) == 3
-
-
-def test_an_array_of_another_width_is_refused_when_listed():
-    for shape in ((2, 7), (2, 2), (6,)):
-        with pytest.raises(UserError) as error:
-            columns_of("a.npy", npy(np.zeros(shape)))
-        assert error.value.code == "wrong_shape"
 
 
 def test_words_stay_words():
@@ -301,11 +268,7 @@ def test_words_stay_words():
         ("a.csv", b"x,y,z,label\n0,0,0,7\n0,0,0,\n0,0,0,3\n"),
         ("a.txt", b"//X Y Z Scalar_Label\n0 0 0 7.000000\n0 0 0 nan\n0 0 0 3.000000\n"),
         ("a.npz", npz(points=ROWS[:3], scalar_part=[7, np.nan, 3])),
-        (
-            "a.ply",
-            BINARY.replace(b"vertex 2", b"vertex 3").replace(b"uchar label", b"float scalar_class")
-            + np.array([[0, 0, 0, 7], [0, 0, 0, np.nan], [0, 0, 0, 3]], "<f4").tobytes(),
-        ),
+        ("a.ply", ply(3, (*XYZ, "float scalar_class")) + b"0 0 0 7\n0 0 0 nan\n0 0 0 3\n"),
     ],
 )
 def test_a_label_that_is_not_known_leaves_the_column_numeric(name, content):
@@ -328,10 +291,7 @@ def test_one_word_among_numbers_is_named_with_its_line():
     [
         ("a.csv", b"x,y,z,label,Mine\n0,0,0,7,3\n"),
         ("a.csv", b"x,y,z,label,scalar_Mine\n0,0,0,7,3\n"),
-        (
-            "a.ply",
-            ply(1, ("float x", "float y", "float z", "int label", "int mine")) + b"0 0 0 7 3",
-        ),
+        ("a.ply", ply(1, (*XYZ, "int label", "int mine")) + b"0 0 0 7 3"),
         ("a.npz", npz(points=POINTS[:1], labels=[7], mine=[3])),
     ],
 )
@@ -341,60 +301,23 @@ def test_the_named_label_is_taken(name, content):
     assert read_cloud(name, content, "another").labels is None
 
 
-def test_a_uchar_of_300_stays_300():
-    cloud = read_cloud("a.ply", ply(2) + b"0 0 0 300\n0 0 0 -1\n")
-    assert cloud.labels.tolist() == [300, -1]
-
-
 def test_other_elements_of_a_ply_are_ignored():
     camera = b"element camera 1\nproperty double zoom\nelement vertex"
     faces = b"element face 2\nproperty list uchar int vertex_indices\nend_header\n"
     head = ply(2).replace(b"element vertex", camera).replace(b"end_header\n", faces)
-    body = b"0.5\n0 0 0 1\n1 1 1 2\n3 0 1 0\n4 0 1 0 1\n"
-    assert read_cloud("a.ply", head + body).labels.tolist() == [1, 2]
+    body = b"0.5\n0 0 0 300\n1 1 1 -1\n3 0 1 0\n4 0 1 0 1\n"
+    # Text may hold what a uchar may not.
+    assert read_cloud("a.ply", head + body).labels.tolist() == [300, -1]
     head = head.replace(b"ascii", b"binary_little_endian")
     content = head + np.array([0.5]).tobytes() + BINARY_POINT * 2 + b"\3" + bytes(12)
     np.testing.assert_array_equal(read_cloud("a.ply", content).points, [[1, 2, 3], [1, 2, 3]])
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "binary"])
-def test_reads_what_trimesh_writes(encoding):
-    mesh = trimesh.creation.icosphere(subdivisions=1)
-    labels = np.arange(len(mesh.vertices), dtype=np.int32) % 4
-    mesh.vertex_attributes["label"] = labels
-    content = trimesh.exchange.ply.export_ply(mesh, encoding=encoding)
-    cloud = read_cloud("a.ply", content)
-    np.testing.assert_allclose(cloud.points, mesh.vertices, atol=1e-6)
-    np.testing.assert_array_equal(cloud.labels, labels)
-
-
-@pytest.mark.parametrize("form", ["ascii.ply", "little.ply", "big.ply"])
-def test_reads_ply_as_trimesh_does(cloud_forms, form):
-    content = cloud_forms[form](POINTS, LABELS)
-    read = trimesh.exchange.ply.load_ply(io.BytesIO(content))["metadata"]["_ply_raw"]["vertex"]
-    cloud = read_cloud(form, content)
-    for column, name in zip(cloud.points.T, "xyz", strict=True):
-        expected = read["data"][name].ravel()
-        np.testing.assert_array_equal(column.astype(expected.dtype), expected)
-    np.testing.assert_array_equal(cloud.labels, read["data"]["label"].ravel())
-
-
-def test_a_header_beyond_the_limit_is_refused_when_listed_and_when_read():
-    content = ply(1).replace(b"element", b"comment " + b"x" * MAX_HEADER_BYTES + b"\nelement")
-    content += b"0 0 0 1\n"
-    for read in (columns_of, read_cloud):
-        with pytest.raises(UserError) as error:
-            read("a.ply", content)
-        assert error.value.code == "not_ply"
 
 
 @pytest.mark.parametrize(
     ("shape_id", "stem"),
     [
         ("1a04e3eab45ca15dd86060f189eb133", "1a04e3eab45ca15dd86060f189eb133"),
-        ("airplane_00007.v2", "airplane_00007.v2"),
         ("../../etc/passwd", "%2E.%2F..%2Fetc%2Fpasswd"),
-        ("/root", "%2Froot"),
         ("..", "%2E."),
         ("", "%"),
         ("-rf", "%2Drf"),

@@ -1,6 +1,5 @@
 import hashlib
 
-import numpy as np
 import pytest
 
 from preprocessing.conversion.manifest import Manifest
@@ -16,20 +15,12 @@ class OwnClouds:
         lines = [f"  {name}: [{', '.join(parts)}]\n" for name, parts in categories.items()]
         (root / "clouds.yaml").write_text("categories:\n" + "".join(lines))
 
-    def cloud(self, name, labels, points=None, category="Chair"):
-        """A CSV of random points with these labels."""
-        if points is None:
-            points = np.random.default_rng(len(labels)).uniform(-1, 1, (len(labels), 3))
-        rows = [
-            f"{x!r},{y!r},{z!r},{s}\n" for (x, y, z), s in zip(points.tolist(), labels, strict=True)
-        ]
-        return self.text(f"{category}/{name}.csv", "x,y,z,label\n" + "".join(rows))
-
-    def text(self, name, content):
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
+    def cloud(self, name, labels, category="Chair"):
+        """A CSV of points with these labels."""
+        rows = [f"0.5,{i},{i * i},{label}\n" for i, label in enumerate(labels)]
+        path = self.root / category / f"{name}.csv"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x,y,z,label\n" + "".join(rows))
 
 
 def contents(folder):

@@ -59,9 +59,13 @@ def test_every_shape_is_in_one_split_as_it_was_read(twenty, out):
     assert Manifest.load(out) == manifest
     assert contents(out) == listed(out)
     assert sorted(os.listdir(out)) == [manifest.version, "manifest.json"]
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert converted(twenty, out) == manifest
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
 def test_the_same_bytes_from_a_folder_and_from_a_zip(twenty, out, tmp_path):
+    twenty.points("bad", "0 0\n")
     archive = tmp_path / "PartAnnotation.zip"
     with zipfile.ZipFile(archive, "w") as file:
         for path in sorted(twenty.root.rglob("*")):
@@ -69,16 +73,12 @@ def test_the_same_bytes_from_a_folder_and_from_a_zip(twenty, out, tmp_path):
     first = converted(twenty, out, SMALL_SHARDS)
     second = convert(str(archive), str(tmp_path / "zipped"), SMALL_SHARDS)
     assert [s.sha256 for s in first.shards] == [s.sha256 for s in second.shards]
+    # Files are named as they are below the data set's root.
+    assert first.findings == second.findings
+    assert "planes/points/bad.pts" in {finding.file for finding in first.findings}
     assert len(first.shards) > 5
     converted(twenty, tmp_path / "other", SMALL_SHARDS)
     assert contents(out) == contents(tmp_path / "other") == listed(out)
-
-
-def test_again_touches_nothing(twenty, out):
-    first = converted(twenty, out)
-    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    assert converted(twenty, out) == first
-    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
 @pytest.mark.parametrize("damage", ["split", "file", "cut"])
@@ -111,31 +111,21 @@ def test_a_changed_source_or_other_settings_replace_the_data_set(twenty, out, ca
     assert str(twenty.root) in capsys.readouterr().err
 
 
-def test_unreadable_shapes_are_findings(twenty, out, capsys):
-    for shape in ("shape03", "shape04"):
-        twenty.points(shape, "0 0 0\n1 1 one\n")
-    manifest = converted(twenty, out)
-    found = [f for f in manifest.findings if f.left_out]
-    assert [(f.category, f.shape, f.line) for f in found] == [
-        ("Airplane", "shape03", 2), ("Airplane", "shape04", 2)
-    ]  # fmt: skip
-    assert sum(map(manifest.shapes, SPLITS)) == 18
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
-    assert f"{found[0].code} 2 times, first: planes/points/shape03.pts, line 2: " in line
-    assert "2 shapes" in manifest.summary()[-1]
-
-
-def test_too_many_unreadable_shapes_stop_it(twenty, out):
+def test_unreadable_shapes_are_findings_and_too_many_stop_it(twenty, out, capsys):
     for i in range(3):
-        twenty.points(f"shape{i:02d}", "")
+        twenty.points(f"shape{i:02d}", "0 0 0\n1 1 one\n")
     error = failure(twenty, out)
     assert error.code == "too_many_bad"
-    for fact in ("3 of 20", "10%", "3 times", "planes/points/shape00.pts"):
+    for fact in ("3 of 20", "10%", "3 times", "planes/points/shape00.pts, line 2"):
         assert fact in error.message
-    assert not (out / "manifest.json").exists()
-    manifest = converted(twenty, out, DataSettings(max_bad_share=0.2))
-    assert sum(f.left_out for f in manifest.findings) == 3
-    assert contents(out) == listed(out)
+    manifest = converted(twenty, out, LENIENT)
+    found = [f for f in manifest.findings if f.left_out]
+    expected = [("Airplane", f"shape{i:02d}", 2) for i in range(3)]
+    assert [(f.category, f.shape, f.line) for f in found] == expected
+    assert sum(map(manifest.shapes, SPLITS)) == 17
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
+    assert f"{found[0].code} 3 times, first: planes/points/shape00.pts, line 2: " in line
+    assert "3 shapes" in manifest.summary()[-1]
 
 
 def test_bad_shapes_are_counted_by_category_and_name(own_clouds, out):
@@ -147,15 +137,11 @@ def test_bad_shapes_are_counted_by_category_and_name(own_clouds, out):
     assert (error.code, "5 of 10" in error.message) == ("too_many_bad", True)
 
 
-@pytest.mark.parametrize("with_last", [20, 1])
-def test_labels_counted_from_one(own_clouds, out, with_last):
-    source = own_clouds(Chair=["back", "seat", "leg"])
+def test_labels_counted_from_one_stop_it_at_any_share(own_clouds, out):
+    source = own_clouds(Chair=["back", "seat"])
     for i in range(20):
-        source.cloud(f"c{i:02d}", [1, 2, 2] + [3] * (i < with_last))
-    error = failure(source, out, DataSettings(max_bad_share=1))
-    assert (error.code, error.file) == ("labels_from_one", "Chair/c00.csv")
-    (source.root / "clouds.yaml").write_text("first_label: 1\ncategories:\n  Chair: [a, b, c]\n")
-    assert sum(map(converted(source, out).shapes, SPLITS)) == 20
+        source.cloud(f"c{i:02d}", [1, 2])
+    assert failure(source, out, DataSettings(max_bad_share=1)).code == "labels_from_one"
 
 
 def test_a_stray_label_past_the_last_part_is_no_reason_to_think_so(own_clouds, out):
@@ -173,10 +159,8 @@ def test_each_split_has_a_shape_even_if_all_of_it_are_unreadable(planes, out):
     converted(planes, out, LENIENT)
     for cloud in clouds_of(out, "test"):
         planes.points(cloud.shape_id, "broken")
-    manifest = converted(planes, out, LENIENT)
-    assert all(manifest.shapes(split) for split in SPLITS)
-    assert sum(map(manifest.shapes, SPLITS)) == 5
-    assert contents(out) == listed(out)
+    sizes = list(map(converted(planes, out, LENIENT).shapes, SPLITS))
+    assert all(sizes) and sum(sizes) == 5
 
 
 def test_summary(part_annotation_folder, tmp_path, out):
@@ -192,10 +176,7 @@ def test_summary(part_annotation_folder, tmp_path, out):
     splits = ", ".join(f"{manifest.shapes(split)} {split}" for split in SPLITS)
     assert first.startswith(f"A {splits}, 1 unlabelled; 10 shapes, 55 points")
     assert "body 49.1%, wing 49.1%, unannotated 1.8%" in first
-    assert "1 shape" in left_out
-    assert "B, C" in not_converted
-    error = failure(folder, out, DataSettings(category="D"))
-    assert error.code == "unknown_category"
+    assert "1 shape" in left_out and "B, C" in not_converted
 
 
 @pytest.mark.parametrize("name", ["run[1]", "run*", "run?", "a b#{x}"])
@@ -225,20 +206,15 @@ def test_paths_are_literal(twenty, tmp_path, name):
         ("manifest.json/x", "mine", "not_ours"),
         ("unfinished.json", '{"todo": 1}', "not_ours"),
         ("unfinished.json", '{"versions": ["../../.."]}', "not_ours"),
-        ("unfinished.json", "", "not_ours"),
         ("", "mine", "not_ours"),
     ],
 )
 def test_a_foreign_output_is_refused(twenty, out, name, content, code):
     (out / name).parent.mkdir(parents=True)
     (out / name).write_text(content)
-    if name:
-        (out / "train").mkdir(exist_ok=True)
-        (out / "train" / "precious.wav").write_text("mine")
     before = contents(out.parent)
     error = failure(twenty, out)
-    assert error.code == code
-    assert str(out) in error.file
+    assert (error.code, str(out) in error.file) == (code, True)
     assert contents(out.parent) == before
 
 
@@ -264,14 +240,6 @@ def test_a_manifest_cannot_name_files_elsewhere(twenty, out, place):
     (out / "manifest.json").write_text(text.replace(manifest.shards[0].file, place))
     assert failure(twenty, out, DataSettings(seed=1)).code == "not_ours"
     assert precious.exists()
-
-
-def test_a_delivery_does_not_replace_other_data(twenty, out):
-    converted(twenty, out)
-    before = contents(out)
-    error = failure(twenty, out, DataSettings(seed=1), growing=True)
-    assert error.code == "other_data"
-    assert contents(out) == before
 
 
 @pytest.mark.parametrize("with_old", [False, True])
@@ -355,7 +323,6 @@ def test_the_same_bytes_with_two_workers(twenty, out, tmp_path, mode):
         (b'{"format": 99}', "other_format"),
         (b"[]", "bad_manifest"),
         (b'{"format": 2}', "bad_manifest"),
-        (b"{", "bad_manifest"),
         (b"\xff", "bad_manifest"),
     ],
 )

@@ -29,14 +29,6 @@ def split_of(plan):
     return {(s.category, s.name): shard.split for shard in plan.shards for s in shard.shapes}
 
 
-@pytest.mark.parametrize(
-    ("count", "sizes"),
-    [(3, (1, 1, 1)), (4, (2, 1, 1)), (10, (7, 1, 2)), (20, (14, 2, 4)), (0, (0, 0, 0))],
-)
-def test_sizes(count, sizes):
-    assert tuple(split_sizes(count, FRACTIONS).values()) == sizes
-
-
 @given(st.integers(0, 3000), st.floats(0.01, 0.98), st.floats(0.01, 0.98))
 def test_sizes_add_up_and_come_close(count, a, b):
     val, test = a / 2, b / 2

@@ -24,20 +24,16 @@ def test_nothing_is_changed_where_all_is_off():
     np.testing.assert_array_equal(change(), cloud())
 
 
-def test_scale_is_one_factor_an_axis_of_each_cloud_in_bounds():
-    factors = change(points=tf.ones([50, 20, 3]), scale_low=0.5, scale_high=2.0)
-    np.testing.assert_array_equal(factors, np.broadcast_to(factors[:, :1], factors.shape))
-    factors = factors[:, 0]
-    assert factors.min() >= 0.5 and factors.max() <= 2.0
-    assert np.ptp(factors) > 1 and len(np.unique(factors)) == 150
-
-
-def test_shift_is_one_step_an_axis_of_each_cloud_in_bounds():
-    steps = change(points=tf.zeros([50, 20, 3]), shift=0.1)
-    np.testing.assert_array_equal(steps, np.broadcast_to(steps[:, :1], steps.shape))
-    steps = steps[:, 0]
-    assert abs(steps).max() <= np.float32(0.1)
-    assert steps.min() < -0.05 and steps.max() > 0.05 and len(np.unique(steps)) == 150
+@pytest.mark.parametrize(
+    ("points", "settings", "low", "high"),
+    [(tf.ones, {"scale_low": 0.5, "scale_high": 2}, 0.5, 2), (tf.zeros, {"shift": 0.1}, -0.1, 0.1)],
+)
+def test_scale_and_shift_are_one_number_an_axis_of_each_cloud(points, settings, low, high):
+    found = change(points=points([50, 20, 3]), **settings)
+    np.testing.assert_array_equal(found, np.broadcast_to(found[:, :1], found.shape))
+    found = found[:, 0]
+    assert np.float32(low) <= found.min() and found.max() <= np.float32(high)
+    assert np.ptp(found) > 2 / 3 * (high - low) and len(np.unique(found)) == 150
 
 
 def test_jitter_is_clipped_noise_of_each_point():

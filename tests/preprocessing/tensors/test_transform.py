@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from preprocessing.tensors.normalisation import normalise
-from preprocessing.tensors.transform import category_indices, labels_to_classes, preprocessing_fn
+from preprocessing.tensors.transform import labels_to_classes, preprocessing_fn
 from schema.categories import Category
 
 MUG = Category("Mug", "1", ("handle", "body"))
@@ -24,15 +24,12 @@ def make_cloud(name):
 def transform(names, categories=None, known=BOTH, count=16, seed=0, **others):
     clouds = [make_cloud(name) for name in names]
     lengths = [len(points) for points, _ in clouds]
+    points, labels = (np.concatenate(rows) for rows in zip(*clouds, strict=True))
     inputs = {
         "shape_id": tf.constant([[name] for name in names]),
         "category": tf.constant([[name] for name in categories or ["Mug"] * len(names)]),
-        "points": tf.RaggedTensor.from_row_lengths(
-            np.concatenate([points for points, _ in clouds]), lengths
-        ),
-        "labels": tf.RaggedTensor.from_row_lengths(
-            np.concatenate([labels for _, labels in clouds]), lengths
-        ),
+        "points": tf.RaggedTensor.from_row_lengths(points, lengths),
+        "labels": tf.RaggedTensor.from_row_lengths(labels, lengths),
     }
     config = {
         "transform": {"points_per_cloud": count, "seed": seed},
@@ -75,22 +72,13 @@ def test_a_cloud_is_the_same_to_the_bit_in_any_batch_and_differs_by_seed():
     assert (transform("b", seed=1)["points"].numpy() != transform("b")["points"].numpy()).any()
 
 
-def test_the_categories_classes_stand_one_behind_the_other():
-    mug, rocket = (transform("b", [name])["labels"].numpy()[0] for name in ("Mug", "Rocket"))
+def test_the_classes_of_categories_follow_each_other_and_unknown_ones_have_none():
+    outputs = transform("bbbb", ["Mug", "Rocket", "mug", ""])
+    assert outputs["category"].numpy().tolist() == [[0], [1], [-1], [-1]]
+    mug, rocket, *unknown = outputs["labels"].numpy()
     assert set(mug.tolist()) == {-1, 0, 1}
     np.testing.assert_array_equal(rocket, np.where(mug >= 0, mug + 2, -1))
-
-
-def test_an_unknown_category_has_no_class():
-    outputs = transform("bb", ["Rocket", "Sofa"])
-    assert outputs["category"].numpy().tolist() == [[1], [-1]]
-    assert set(outputs["labels"].numpy()[1].tolist()) == {-1}
-
-
-def test_category_indices():
-    found = category_indices(tf.constant(["Rocket", "mug", "Mug", ""]), BOTH)
-    assert found.dtype == tf.int64
-    assert found.numpy().tolist() == [1, -1, 0, -1]
+    assert np.unique(unknown).tolist() == [-1]
 
 
 def test_labels_to_classes_by_hand():

@@ -83,3 +83,18 @@ def _max_relu_batch_norm(
         )
 
     return (features, moments.mean, moments.variance), gradient
+
+
+def repeat_first_point(points: Any, valid: Any) -> Any:
+    """Turns padding into copies of the cloud's first point.
+
+    Repeating a point does not change a maximum over points, so a max-pooled network needs no mask.
+
+    Args:
+      points: [B, N, 3].
+      valid: bool [B, N].
+
+    Returns:
+      [B, N, 3]
+    """
+    return ops.where(valid[:, :, None], points, points[:, :1, :])

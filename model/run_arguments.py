@@ -10,7 +10,11 @@ from absl import logging
 from model.input_pipeline import TransformedClouds, read_clouds
 from model.search_space import changes, with_choice
 from model.settings import NetworkSettings, TrainingSettings
-from preprocessing.conversion.records import is_record_file
+
+
+def is_record_file(path: str) -> bool:
+    """Whether a file in a split's folder has records; a failed Beam job leaves other ones there."""
+    return not path.rstrip("/").rpartition("/")[2].startswith("beam-temp-")
 
 
 def read_splits(fn_args: Any) -> tuple[TransformedClouds, TransformedClouds]:

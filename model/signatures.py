@@ -26,10 +26,11 @@ import tensorflow as tf
 from model.folding import fold_batch_norm
 from model.metrics import CALIBRATION_BINS, PROBABILITY_UNIT
 from model.network import PointNet, limit_to_category
+from model.pooled_layer import repeat_first_point
 from model.request_checks import request_is_sound
 from model.settings import ServingSettings
 from model.warm_up import write_warm_up
-from preprocessing.tensors.normalisation import NORMALISATION_VERSION, normalise, repeat_first_point
+from preprocessing.tensors.normalisation import NORMALISATION_VERSION, normalise
 from preprocessing.tensors.transform import category_indices, labels_to_classes
 from schema.categories import Category, class_ranges
 from schema.record import CATEGORY, LABELS, POINTS, UNANNOTATED

@@ -160,6 +160,7 @@ def convert(
     if note := about_images(options):
         click.echo(note, err=True)
     from preprocessing.conversion.convert import convert as convert_shapes
+    from reports.conversion_summary import conversion_summary
 
     if span is None:
         manifest = convert_shapes(source, output, settings.data, options)
@@ -168,7 +169,7 @@ def convert(
 
         manifest = add_span(source, output, span, settings.spans.window, settings.data, options)
         output = str(window_folder(output) / span_name(span))
-    for line in manifest.summary():
+    for line in conversion_summary(manifest):
         click.echo(f"{output}: {line}")
 
 

@@ -36,6 +36,7 @@ from pipeline.beam_settings import CONVERSION, all_beam_args, beam_args
 from pipeline.beam_workers import about_images, check_job_servers
 from pipeline.config import PipelineConfig, load_config, preset_names, to_yaml, with_category
 from pipeline.logs import logs_to_file
+from reports.conversion_summary import conversion_summary
 from schema.errors import UserError
 from schema.record import UNLABELLED
 
@@ -352,7 +353,7 @@ def _convert(folder: OutputFolder, config: PipelineConfig, data: str, console: C
         data = str(folder.demo_shapes)
     console.rule("Conversion")
     manifest = convert(data, str(folder.data), config.data, beam_args(config.beam, CONVERSION))
-    for line in manifest.summary():
+    for line in conversion_summary(manifest):
         console.print(line, markup=False, highlight=False)
     return manifest
 
@@ -366,7 +367,7 @@ def _convert_span(
     console.rule(f"Conversion of span {span}")
     options = beam_args(config.beam, CONVERSION)
     manifest = add_span(data, folder.spans, span, config.spans.window, config.data, options)
-    for line in (f"window: {manifest.source}", *manifest.summary()):
+    for line in (f"window: {manifest.source}", *conversion_summary(manifest)):
         console.print(line, markup=False, highlight=False)
     return manifest
 

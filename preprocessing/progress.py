@@ -15,11 +15,7 @@ _LINE_SECONDS = 10.0
 def progress(what: str, total: int, done: Callable[[], int], unit: str) -> Iterator[None]:
     """Shows the progress of the work in the `with` block, such as "Converting: 3 of 9 shapes".
 
-    Args:
-      what: the work, e.g. "Converting".
-      total: number of units to do.
-      done: returns the number of units done; called regularly, from another thread.
-      unit: e.g. "shapes".
+    `done` returns how many units of `total` are done; it is called from another thread.
     """
     stop = threading.Event()
     show = _bar if sys.stderr.isatty() else _lines

@@ -1,1 +1,1 @@
-"""What a person looks at: pictures of clouds."""
+"""What a person looks at: pictures of clouds and terminal tables."""

@@ -15,9 +15,6 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     """Opens a binary file that appears under its name when the block ends without an error.
 
     Missing folders are made. An existing file is replaced at once; after an error it is as before.
-
-    Raises:
-      OSError: the file cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

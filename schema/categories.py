@@ -85,11 +85,10 @@ class Category:
         return self.parts.index(part) if part in self.parts else UNANNOTATED
 
     def with_unannotated(self, mode: Literal["auto", "ignore", "part"]) -> Category:
-        """The category as the setting `data.unannotated` defines points without a named part.
+        """The category with points of no named part as the setting `data.unannotated` says.
 
-        Args:
-          mode: "ignore": they have no label, and `rest` is no longer a part; "part": they are
-            `rest`, or the added part "none"; "auto": as the table of categories says.
+        "ignore": they have no label, and `rest` is not a part; "part": they are `rest`, or the
+        added part "none"; "auto": as the table of categories says.
         """
         if mode == "ignore" and self.rest is not None:
             parts = tuple(part for part in self.parts if part != self.rest)
@@ -133,10 +132,9 @@ SHAPENET_CATEGORIES = (
 
 
 def class_ranges(categories: Sequence[Category]) -> tuple[tuple[int, int], ...]:
-    """The model's classes of each category: [start, end) into its K logits.
+    """The model's classes of each category, [start, end) into its K logits: class = start + label.
 
-    Classes are the parts of the first category, then of the second, and so on: a label (an index
-    into its category's parts) becomes a class by adding `start`.
+    Classes are the parts of the first category, then of the second, and so on.
     """
     ends = list(accumulate(len(category.parts) for category in categories))
     return tuple(pairwise([0, *ends]))

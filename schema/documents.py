@@ -40,10 +40,7 @@ def parse_yaml(content: bytes, code: str, file: str) -> Any:
 
 
 def validate(kind: type[T], value: object, code: str, file: str = "") -> T:
-    """Turns plain values into a pydantic model or any other annotated type.
-
-    A UserError with `code` names up to five fields, what was found and what was expected.
-    """
+    """Plain values as a pydantic model or other annotated type; UserError names up to 5 fields."""
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:

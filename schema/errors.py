@@ -11,8 +11,7 @@ class UserError(ValueError):
     Attributes:
       code: stable identifier for programs and tests, e.g. "not_a_number".
       message: what was found, what was expected and what to do.
-      file: the file concerned (of a data set: relative to its root), or "".
-      line: line in that file, counted from 1; 0 where lines do not apply.
+      file, line: where, in a data set relative to its root; "" and 0 where that does not apply.
     """
 
     def __init__(self, code: str, message: str, file: str = "", line: int = 0) -> None:
@@ -32,12 +31,10 @@ class UserError(ValueError):
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem of a data set that did not stop the conversion.
+    """One problem of a data set that did not stop the conversion; see `UserError`.
 
-    Attributes:
-      code, message, file, line: as in `UserError`.
-      category, shape: the shape concerned, or "" where it concerns more than one.
-      left_out: whether the shape is missing from the converted data because of it.
+    `category` and `shape` are those concerned, or "" where it concerns more than one; `left_out`
+    says whether the shape is missing from the converted data because of it.
     """
 
     code: str

@@ -1,7 +1,6 @@
 """A point cloud: its class in memory, and the features of its record in a TFRecord file.
 
-Coordinates are raw, never normalised. A record stores `points` flat (x y z of point 0, then of
-point 1, ...) in float32; `schema.pbtxt` gives it its shape [n, 3] back as a ragged tensor.
+Coordinates are raw, never normalised. A record stores `points` flat, in float32; see schema.pbtxt.
 """
 
 from __future__ import annotations
@@ -50,15 +49,13 @@ class Cloud:
     offset: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if self.points.ndim != 2 or self.points.shape[1] != 3:
-            raise ValueError(
-                f"shape {self.shape_id}: points have shape {self.points.shape}, expected [n, 3]"
-            )
-        if self.labels is not None and self.labels.shape != self.points.shape[:1]:
-            raise ValueError(
-                f"shape {self.shape_id}: {self.labels.size} labels for {len(self.points)} points; "
-                "each point needs one label"
-            )
+        count = len(self.points)
+        if self.points.shape != (count, 3):
+            found = list(self.points.shape)
+            raise ValueError(f"shape {self.shape_id}: points are {found}, expected [n, 3]")
+        if self.labels is not None and self.labels.shape != (count,):
+            found = list(self.labels.shape)
+            raise ValueError(f"shape {self.shape_id}: labels are {found}, expected [{count}]")
 
     @property
     def coordinates(self) -> np.ndarray:
@@ -69,13 +66,9 @@ class Cloud:
 
 
 def to_float32(points: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Coordinates as float32, centred first where float32 alone would lose the shape.
+    """Finite coordinates [n, 3] as float32, centred first where float32 would lose the shape.
 
-    Args:
-      points: [n, 3], finite.
-
-    Returns:
-      float32 [n, 3]; and the offset to add to it, float32 [3], or None where it is zero.
+    Returns float32 [n, 3]; and the offset to add to it, float32 [3], or None where it is zero.
     """
     if not len(points):
         return points.astype(np.float32), None

@@ -6,9 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
-    """A section of the configuration: unknown keys are errors, values never change after loading.
-
-    The docstring below a field is its description in `pointnet-parts config`.
-    """
+    """A section of the configuration; a docstring below a field is its description for users."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

@@ -42,7 +42,7 @@ from components.cloud_validator.checks import (
 )
 from components.cloud_validator.stored_record import parse
 from components.settings import ValidationSettings
-from preprocessing.conversion.records import is_record_file
+from model.run_arguments import is_record_file
 from schema.categories import Category
 
 FINDINGS_FILE = "findings.jsonl"

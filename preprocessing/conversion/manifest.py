@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from pydantic import PlainSerializer, StrictInt, StringConstraints, TypeAdapter
 
 from schema.categories import Category, part_names
 from schema.documents import parse_json, validate
-from schema.errors import Finding, UserError, counted
+from schema.errors import Finding, UserError
 
 MANIFEST = "manifest.json"
 FORMAT = 2
@@ -77,23 +77,6 @@ class Manifest:
         counts = {count.category: count.parts for count in self.counts if count.split == split}
         points = [counts.get(c.name, {}).get(part) for c in self.categories for part in c.parts]
         return frozenset(compress(part_names(self.categories), points))
-
-    def summary(self) -> list[str]:
-        """Lines for the terminal: the shapes, splits and parts of each category, and the rest."""
-        lines = []
-        for total in add_counts(replace(count, split="") for count in self.counts):
-            counts = (count for count in self.counts if count.category == total.category)
-            splits = ", ".join(f"{count.shapes:,} {count.split}" for count in counts)
-            points = {**total.parts, "unannotated": total.unannotated}
-            number = sum(points.values())
-            shares = ", ".join(f"{part} {points[part] / number:.1%}" for part in points)
-            shapes = counted(total.shapes, "shape")
-            lines.append(f"{total.category} {splits}; {shapes}, {number:,} points ({shares})")
-        if left_out := left_out_shapes(self.findings):
-            lines.append(f"left out: {counted(len(left_out), 'shape')}, listed in {MANIFEST}")
-        if self.not_converted:
-            lines.append(f"not converted: {', '.join(self.not_converted)} (--category all)")
-        return lines
 
     def to_text(self) -> str:
         value = {"format": FORMAT, **TypeAdapter(Manifest).dump_python(self, mode="json")}

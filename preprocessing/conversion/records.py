@@ -88,11 +88,6 @@ def parse_example(serialized: bytes) -> dict[str, np.ndarray | None]:
     return {name: found.get(name) for name in (CATEGORY, LABELS, OFFSET, POINTS, SHAPE_ID)}
 
 
-def is_record_file(path: str) -> bool:
-    """Whether a file in a split's folder has records; a failed Beam job leaves other ones there."""
-    return not path.rstrip("/").rpartition("/")[2].startswith("beam-temp-")
-
-
 class Writer:
     """Writes records to an open file; the same records give the same bytes."""
 

@@ -45,12 +45,9 @@ def make_demo_shapes(
 ) -> Path:
     """Writes a PartAnnotation folder of made-up shapes, unless it has them already; returns it.
 
-    Args:
-      folder: absent, empty, or of an earlier call, whose files are replaced.
-      shapes_per_category: how many of each category.
-      categories: names of DEMO_CATEGORIES; all by default.
-      seed: another seed gives other shapes with other ids.
-      points: fewest and most points of a shape.
+    The folder is absent, empty, or of an earlier call, whose files are replaced; `categories` are
+    names of DEMO_CATEGORIES; another seed gives other shapes with other ids; `points` are the
+    fewest and the most of a shape.
 
     Raises UserError `unknown_category`, `cannot_write`, or `not_ours`: other files are in the way.
     """

@@ -244,9 +244,7 @@ def demo_cloud(
 ) -> tuple[np.ndarray, np.ndarray]:
     """One made-up shape, with a number of points between the two of `size`.
 
-    Returns:
-      points float64 [n, 3] in random order; labels int64 [n], index into the category's parts, or
-      -1 for unannotated points.
+    Points float64 [n, 3] in random order, and labels int64 [n], -1 for unannotated points.
     """
     parts, build = DEMO_CATEGORIES[category]
     rng = np.random.default_rng([seed, list(DEMO_CATEGORIES).index(category), index])

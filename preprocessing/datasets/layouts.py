@@ -18,9 +18,8 @@ LAYOUTS = (PartAnnotation, BenchmarkV0, BenchmarkNormal, BenchmarkHdf5, OwnCloud
 def open_reader(source: str, settings: DataSettings) -> Reader:
     """Opens a folder or .zip; the data set may be its only folder.
 
-    Raises:
-      UserError: `no_source`, `not_an_archive`, `no_layout`: no data set there;
-        `several_data_sets`; or its files are not as its layout demands.
+    Raises UserError `no_source`, `not_an_archive`, `no_layout`, `several_data_sets`, or the
+    layout's own, if its files are not as they must be.
     """
     files = open_files(source)
     layout = _layout(files)

@@ -11,15 +11,9 @@ from preprocessing.settings import AugmentationSettings
 
 
 def augment(points: tf.Tensor, seed: tf.Tensor, settings: AugmentationSettings) -> tf.Tensor:
-    """Scales and shifts each cloud along each axis, and jitters each point.
+    """Scales and shifts each cloud along each axis, and jitters each point: float32 [B, N, 3].
 
-    Args:
-      points: float32 [B, N, 3], normalised.
-      seed: int [2]; the same seed gives the same result.
-      settings: the ranges, in units of the cloud's radius.
-
-    Returns:
-      float32 [B, N, 3]
+    The points are normalised; the same `seed`, int [2], gives the same result.
     """
     seeds = tf.random.experimental.stateless_split(seed, 3)
     per_cloud = [tf.shape(points)[0], 1, 3]

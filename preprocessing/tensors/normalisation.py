@@ -14,12 +14,8 @@ def normalise(points: tf.Tensor, valid: tf.Tensor | None = None) -> tf.Tensor:
     Sums are float64, so that neither padding nor the other clouds of the batch change a float32
     value. A cloud of zero radius stays at the origin.
 
-    Args:
-      points: float32 [B, N, 3], raw coordinates.
-      valid: bool [B, N], False in padding, whose coordinates are ignored; None: no padding.
-
-    Returns:
-      float32 [B, N, 3]; padding is at the origin.
+    Takes raw coordinates, float32 [B, N, 3], and gives the same shape, padding at the origin.
+    `valid`, bool [B, N], is False in padding, whose coordinates are ignored; None: no padding.
     """
     # By axis: TensorFlow is several times faster on [B, N] than along an axis of length three.
     axes = [tf.cast(axis, tf.float64) for axis in tf.unstack(points, axis=2)]  # 3 of [B, N]
@@ -36,18 +32,3 @@ def normalise(points: tf.Tensor, valid: tf.Tensor | None = None) -> tf.Tensor:
     radius = tf.sqrt(tf.reduce_max(squares, axis=1, keepdims=True))  # [B, 1]
     radius = tf.where(radius > 0, radius, tf.ones_like(radius))
     return tf.stack([tf.cast(axis / radius, tf.float32) for axis in axes], axis=2)
-
-
-def repeat_first_point(points: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-    """Turns padding into copies of the cloud's first point.
-
-    Repeating a point does not change a maximum over points, so a max-pooled network needs no mask.
-
-    Args:
-      points: [B, N, 3].
-      valid: bool [B, N].
-
-    Returns:
-      [B, N, 3]
-    """
-    return tf.where(valid[:, :, tf.newaxis], points, points[:, :1, :])

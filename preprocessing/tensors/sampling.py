@@ -34,19 +34,11 @@ def seeds_from_shape_ids(shape_ids: tf.Tensor, seed: int) -> tf.Tensor:
 def draw_indices(
     seeds: tf.Tensor, num_points: tf.Tensor, padded_points: tf.Tensor | int, count: int
 ) -> tf.Tensor:
-    """Indices of `count` points a cloud.
+    """Indices of P = `count` points a cloud, int32 [B, P], each below its cloud's num_points.
 
     Without replacement where the cloud has that many points; otherwise every point once, and then
-    again in the same order until there are enough (exact for a max-pooled network).
-
-    Args:
-      seeds: int64 [B].
-      num_points: [B], the clouds' sizes, at least 1.
-      padded_points: N, the padded size of the batch.
-      count: P.
-
-    Returns:
-      int32 [B, P], each below its cloud's num_points.
+    again in the same order until there are enough (exact for a max-pooled network). `seeds` is
+    int64 [B], `num_points` [B] at least 1, `padded_points` the padded size N of the batch.
     """
     counters = (tf.cast(tf.range(padded_points), tf.uint64) + 1) * tf.constant(_GOLDEN, tf.uint64)
     scores = _mix(tf.bitcast(seeds, tf.uint64)[:, tf.newaxis] + counters[tf.newaxis, :])

@@ -34,15 +34,9 @@ def category_indices(names: tf.Tensor, categories: tuple[Category, ...]) -> tf.T
 def labels_to_classes(
     labels: tf.Tensor, category: tf.Tensor, categories: tuple[Category, ...]
 ) -> tf.Tensor:
-    """Turns indices into a category's parts into the model's classes.
+    """The model's classes, int64 [B, N], of labels int64 [B, N]; -1: unannotated or not a part.
 
-    Args:
-      labels: int64 [B, N]; -1 unannotated.
-      category: int64 [B], index into `categories`.
-      categories: the categories that the model knows.
-
-    Returns:
-      int64 [B, N]; -1 where the point is unannotated or the label is not one of the category's.
+    `category`, int64 [B], is each cloud's index into `categories`, those that the model knows.
     """
     ranges = tf.constant(class_ranges(categories), tf.int64)  # [C, 2]
     bounds = tf.gather(ranges, tf.maximum(category, 0))  # [B, 2]

@@ -9,6 +9,7 @@ from preprocessing.conversion.convert import convert
 from preprocessing.conversion.manifest import Manifest
 from preprocessing.conversion.output import Storage
 from preprocessing.settings import DataSettings
+from reports.conversion_summary import conversion_summary
 from schema.errors import UserError
 from schema.record import SPLITS
 from tests.preprocessing.conversion.conftest import clouds_of, contents, listed
@@ -125,7 +126,7 @@ def test_unreadable_shapes_are_findings_and_too_many_stop_it(twenty, out, capsys
     assert sum(map(manifest.shapes, SPLITS)) == 17
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
     assert f"{found[0].code} 3 times, first: planes/points/shape00.pts, line 2: " in line
-    assert "3 shapes" in manifest.summary()[-1]
+    assert "3 shapes" in conversion_summary(manifest)[-1]
 
 
 def test_bad_shapes_are_counted_by_category_and_name(own_clouds, out):
@@ -172,7 +173,7 @@ def test_summary(part_annotation_folder, tmp_path, out):
     folder.points("bare", "0 0 0\n", "a")
     folder.points("s3", "broken", "a")
     manifest = converted(folder, out, DataSettings(category="A", max_bad_share=0.2))
-    first, left_out, not_converted = manifest.summary()
+    first, left_out, not_converted = conversion_summary(manifest)
     splits = ", ".join(f"{manifest.shapes(split)} {split}" for split in SPLITS)
     assert first.startswith(f"A {splits}, 1 unlabelled; 10 shapes, 55 points")
     assert "body 49.1%, wing 49.1%, unannotated 1.8%" in first

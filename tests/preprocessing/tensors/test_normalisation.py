@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from preprocessing.tensors.normalisation import normalise, repeat_first_point
+from model.pooled_layer import repeat_first_point
+from preprocessing.tensors.normalisation import normalise
 
 
 def random_cloud(n, seed=0):

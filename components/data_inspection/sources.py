@@ -147,7 +147,7 @@ class RawSource:
         except UserError as error:
             # Too few to split: they are shown all the same.
             self._plan = None
-            self._stops.append(str(error))
+            self._stops.append(_one_line(error))
             notes: Sequence[Finding] = self._listing.findings
             for split, labelled in ((UNSPLIT, True), (UNLABELLED, False)):
                 shapes = [s for s in self._listing.shapes if bool(s.annotations) is labelled]
@@ -232,7 +232,7 @@ class RawSource:
             by_name = sorted(self.findings, key=lambda f: (f.code, f.file, f.line))
             check_share(by_name, self._looked_at, self._settings)
         except UserError as error:
-            return [*self._stops, str(error)]
+            return [*self._stops, _one_line(error)]
         return self._stops
 
 
@@ -345,11 +345,11 @@ def converted(folder: Path, name: str, settings: DataSettings) -> RecordSource:
     findings = list(manifest.findings)
     for split in _SPLIT_ORDER:
         for path in sorted((folder / manifest.version / split).glob(f"*{SUFFIX}")):
-            name = f"{manifest.version}/{split}/{path.name}"
-            if name not in listed:
+            shard = f"{manifest.version}/{split}/{path.name}"
+            if shard not in listed:
                 message = f"is not listed in {MANIFEST}, and the pipeline would read it. Remove it."
-                findings.append(Finding("unlisted_file", message, name))
-                files.append(_RecordFile(path, name, split))
+                findings.append(Finding("unlisted_file", message, shard))
+                files.append(_RecordFile(path, shard, split))
     return RecordSource(
         name,
         f"TFRecords converted from {manifest.source} (layout {manifest.layout})",
@@ -371,8 +371,8 @@ def record_file(path: Path, name: str, settings: DataSettings) -> RecordSource:
     manifest = _manifest_above(path)
     if manifest is not None:
         entry = {shard.file: shard for shard in manifest[1].shards}
-        name = path.absolute().relative_to(manifest[0].absolute().parent).as_posix()
-        file = replace(file, entry=entry.get(name))
+        shard = path.absolute().relative_to(manifest[0].absolute().parent).as_posix()
+        file = replace(file, entry=entry.get(shard))
     if file.split == UNSPLIT:
         unlabelled = _categories_without_labels(file)
         if unlabelled:
@@ -467,6 +467,10 @@ def _manifest_above(path: Path) -> tuple[Path, Manifest] | None:
             if (place / MANIFEST).is_file():
                 return place / MANIFEST, Manifest.load(place)
     return None
+
+
+def _one_line(error: UserError) -> str:
+    return " ".join(str(error).split())
 
 
 def _split_of(folder: Path) -> str:

@@ -1,7 +1,6 @@
 """Raw shapes -> TFRecords with splits: list, plan, write with Beam, check, publish.
 
-This program lists the source and assigns shapes to record files; Beam's workers read the shapes,
-each one cloud at a time. The same source and settings give the same bytes.
+Beam's workers read one cloud at a time. The same source and settings give the same bytes.
 """
 
 from __future__ import annotations
@@ -51,7 +50,6 @@ def convert(
     `output` is a folder that is absent, empty or ours, or an address in object storage (gs://...);
     `beam_args` are Beam's options, by default for this process. Deliveries of `growing` data get
     their splits by id, see `make_plan`, and do not replace a data set made from something else.
-    UserError if the source cannot be converted, or the output cannot be used or written to.
     """
     reader = open_reader(source, settings)
     chosen = chosen_categories(reader.categories, settings.category)
@@ -71,10 +69,11 @@ def convert(
         if before is not None:
             if target.has(fingerprint):
                 target.finish()
+                print(f"note: {output} is up to date", file=sys.stderr)
                 return before
             if growing:
                 message = f"was made from {before.source} with other files, settings or code."
-                raise UserError("other_data", f"{message} Give another output.", output)
+                raise UserError("other_data", f"{message} Remove it to convert again.", output)
             if Path(before.source).absolute() != Path(source).absolute():
                 note = f"note: {output}: {source} will replace the conversion of {before.source}"
                 print(note, file=sys.stderr)

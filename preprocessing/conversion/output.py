@@ -105,7 +105,7 @@ class Output(Storage):
             message = f"{reason:.300}. Check the address, your login and your rights."
             raise UserError("bad_address", message, path) from None
         if os.path.isfile(path):
-            raise UserError("not_ours", "is a file, expected a folder.", path)
+            raise UserError("not_ours", "is a file, expected a folder. Give another output.", path)
         self.manifest: Manifest | None = None
         self._versions: frozenset[str] = frozenset()
         try:
@@ -117,11 +117,12 @@ class Output(Storage):
                 self._versions = unfinished.get("versions", frozenset())
         except UserError as error:
             code = "other_format" if error.code == "other_format" else "not_ours"
-            raise UserError(code, error.message, error.file, error.line) from None
+            message = f"is not of this program ({error.message}) Give another output."
+            raise UserError(code, message, error.file, error.line) from None
         if self.manifest is None and not self._versions:
             for name, _ in self.files():
                 if not re.fullmatch(_TEMPORARY, name):
-                    message = f"was not written by a conversion; there is no {MANIFEST}."
+                    message = f"is foreign: {path} has no {MANIFEST} of ours. Give another output."
                     raise UserError("not_ours", message, f"{path}/{name}")
 
     def has(self, fingerprint: str) -> bool:

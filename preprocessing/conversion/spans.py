@@ -125,7 +125,7 @@ def _assemble(root: Path, spans: Sequence[int]) -> Manifest:
 def _categories(manifests: dict[int, Manifest]) -> tuple[Category, ...]:
     """All categories by name; UserError if the spans differ in parts, seed or shares."""
     known: dict[str, Category] = {}
-    advice = "Use the same, or a smaller window (spans.window)."
+    advice = "Remove a span and convert it again, or use a smaller window (spans.window)."
     splits = {n: (m.settings.get("seed"), m.settings.get("split")) for n, m in manifests.items()}
     newest = splits[max(splits)]
     for number, manifest in manifests.items():

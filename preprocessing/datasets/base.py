@@ -175,7 +175,7 @@ def chosen_categories(categories: Iterable[str], setting: str | None) -> list[st
     names = list(categories)
     if setting is None and (_DEFAULT_CATEGORY in names or len(names) == 1):
         return [_DEFAULT_CATEGORY] if _DEFAULT_CATEGORY in names else names
-    choice = f"{', '.join(names)}. Choose one of them, or all."
+    choice = f"{', '.join(names)}. Choose one or all: --category NAME."
     if setting is None:
         raise UserError("choose_category", f"found the categories {choice}")
     if setting.lower() == "all":

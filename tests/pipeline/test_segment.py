@@ -347,7 +347,7 @@ def test_an_unknown_label_is_said_once_for_all_clouds(rest, server):
         ("segment a.npy --server ADDRESS --certificate none.pem", "none.pem: it cannot be used"),
         ("segment a.npy --model nowhere", "nowhere: no SavedModel"),
         ("evaluate nowhere nowhere", "nowhere: no SavedModel"),
-        ("evaluate MODEL nowhere", "nowhere is not"),
+        ("evaluate MODEL nowhere", "nowhere: no such file"),
         ("compare MODEL nowhere nowhere", "nowhere: no SavedModel"),
     ],
 )

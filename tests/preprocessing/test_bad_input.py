@@ -151,7 +151,7 @@ LABEL_FILES = [
     noted("a part that is not listed", plane() | FIN, f"unknown_part {SEGS}/fin"),
     ignored("labels without points", ORPHAN, f"labels_without_points {SEGS}"),
     ignored("a listed category without shapes", {}, "no_shapes boats"),
-    accepted("an id in two categories: two shapes", BOTH),
+    accepted("an id in two categories: stored as `<category>/<id>`", BOTH),
 ]
 
 AIRPLANES, LIST = "02691156", "synsetoffset2category.txt"

@@ -95,7 +95,7 @@ def test_a_file_of_the_users_is_not_replaced_but_our_page_is(ten_tools, inspect,
 
 @pytest.mark.parametrize(
     ("source", "words"),
-    [("nowhere", "nowhere is not"), (".", ". is not a data set")],
+    [("nowhere", "nowhere: no such file"), (".", ". is not a data set")],
 )
 def test_a_source_that_cannot_be_used(inspect, source, words):
     status, screen, html = inspect(source)

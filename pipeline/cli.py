@@ -306,6 +306,8 @@ def train(run: Path, output: Path) -> None:
     try:
         click.echo(f"model: {train_alone(run.absolute(), output.absolute())}")
     except UserError as error:
+        if error.code != "cannot_train":
+            raise
         click.echo(f"{PROGRAM}: {error}", err=True)
         sys.exit(local_runner.FAILED)
 

@@ -102,7 +102,7 @@ def test_what_cannot_be_used_is_said(first_run, model, tmp_path):
         ((data, data), "no SavedModel (saved_model.pb) in it"),
         ((foreign, data), "it should name the model's parts"),
         ((other, data), "the model was trained on fuselage, wing, tail, engine"),
-        ((model, chairs), "holds Chair; the model knows Airplane"),
+        ((model, chairs), "no category 'Airplane', only Chair"),
         ((model, tmp_path / "nowhere"), "no such file or directory"),
         ((model, data, "--output", tmp_path / "full"), "already and not empty"),
     ):

@@ -223,7 +223,7 @@ def test_who_submits_stands_where_kfps_client_looks(
     submit_to_kubeflow(Submission(at(api), specs["kubeflow"], {}), print)
     assert {headers[header[0]] for headers in api.headers} == {header[1]}
     file.write_text(json.dumps(context))
-    with pytest.raises(UserError, match=r"context.json lacks 'namespace', which"):
+    with pytest.raises(UserError, match=r"context.json lacks 'namespace'"):
         submit_to_kubeflow(Submission(at(api), specs["kubeflow"], {}), print)
 
 

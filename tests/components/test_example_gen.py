@@ -6,6 +6,7 @@ import tensorflow as tf
 from tfx import v1 as tfx
 
 from components.example_gen import ConvertedExampleGen, in_published_version, split_pattern
+from preprocessing.conversion.beam_options import IN_PROCESS
 from preprocessing.conversion.manifest import MANIFEST, Manifest
 from preprocessing.conversion.records import Writer, to_example
 from schema.errors import UserError
@@ -58,6 +59,7 @@ def test_only_the_published_version_is_read(data, tmp_path):
             pipeline_name="ingest",
             pipeline_root=str(tmp_path / "root"),
             components=[example_gen],
+            beam_pipeline_args=list(IN_PROCESS),
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
                 str(tmp_path / "metadata.sqlite")
             ),

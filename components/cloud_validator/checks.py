@@ -36,14 +36,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from components.settings import ValidationSettings
+from preprocessing.conversion.plan import HELD_OUT_FIRST
 from schema.categories import Category
 from schema.record import UNANNOTATED, UNLABELLED
 
 Severity = Literal["quarantine", "warning"]
 
-# From the most held-out to the least: a leak is mended where it costs a training cloud, never a
-# test cloud. A split of another name gives way to these.
-HELD_OUT_FIRST = ("test", "val", "train")
 TRAIN = "train"
 
 _SHAPES_NAMED = 5

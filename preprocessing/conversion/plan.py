@@ -24,7 +24,7 @@ from schema.record import SPLITS, UNLABELLED
 # The finding for a labelled shape in which no point has a label.
 NO_LABELS = "no_labels"
 # A shape that is listed in two splits goes to the first of these.
-_HELD_OUT_FIRST = ("test", "val", "train")
+HELD_OUT_FIRST = ("test", "val", "train")
 
 Key = tuple[str, str]
 
@@ -117,7 +117,7 @@ def assign_splits(
     Official splits are kept, unless another split would stay empty: that is a finding.
     """
     split_of: dict[Key, str] = {}
-    for split in reversed(_HELD_OUT_FIRST):
+    for split in reversed(HELD_OUT_FIRST):
         split_of |= {_key(shape): split for shape in shapes if shape.split == split}
     fixed = by_id or bool(split_of)
 
@@ -138,7 +138,7 @@ def assign_splits(
         splits = ["test"] * test + ["val"] * val + ["train"] * (len(keys) - test - val)
         split_of.update(zip(keys, splits, strict=True))
 
-    for split in _HELD_OUT_FIRST:
+    for split in HELD_OUT_FIRST:
         counts = Counter(split_of.values())
         if not counts[split]:
             largest = max(SPLITS, key=counts.__getitem__)

@@ -1,0 +1,1 @@
+"""Networks: logits of each point's part from a cloud's points; one package a family."""

@@ -1,0 +1,1 @@
+"""PointNet (Qi et al., https://arxiv.org/abs/1612.00593)."""

@@ -18,9 +18,6 @@ class FamilySettings(Settings):
 
     family: str
 
-    MIN_CLOUDS_PER_DEVICE: ClassVar[int] = 1
-    """Fewest clouds of a batch on one device from which every weight can be trained."""
-
     FREE: ClassVar[frozenset[str]] = frozenset()
     """Fields that change neither the weights' shapes nor what they mean."""
 
@@ -40,6 +37,11 @@ class FamilySettings(Settings):
             self, num_classes, num_categories, dtype=dtype
         )
         return network
+
+    @property
+    def min_clouds_per_device(self) -> int:
+        """Fewest clouds of a batch on one device with which every weight gets a gradient."""
+        return 1
 
     def scaled(self, factor: float) -> Self:
         """The settings with all widths multiplied by `factor`."""

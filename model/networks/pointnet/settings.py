@@ -50,9 +50,12 @@ class PointNetSettings(FamilySettings):
     """Keep biases before batch norm, which cancels them. Only the published example has them; with
     them it has 7,370,062 parameters."""
 
-    # Batch norm after a T-Net's maximum has one row a cloud, and with one row no gradient.
-    MIN_CLOUDS_PER_DEVICE: ClassVar[int] = 2
     FREE: ClassVar[frozenset[str]] = frozenset({"orthogonality", "dropout"})
+
+    @property
+    def min_clouds_per_device(self) -> int:
+        """2 with a T-Net: its batch norm has one row a cloud, and no gradient with one row."""
+        return 2 if self.input_transform or self.feature_transform else 1
 
     def scaled(self, factor: float) -> Self:
         """All widths multiplied by `factor` and rounded, at least 1."""

@@ -73,6 +73,9 @@ _VERSION = _Version()
 @click.group(cls=_Command)
 def main() -> None:
     """PointNet part segmentation: from raw labelled point clouds to a served model."""
+    from model.training.cuda import load_cuda_libraries
+
+    load_cuda_libraries()
 
 
 main.add_command(local_runner.main, "run")

@@ -18,7 +18,9 @@ from components.settings import (
     ProbeSettings,
     ValidationSettings,
 )
-from model.settings import NetworkSettings, ServingSettings, TrainingSettings, TuningSettings
+from model.export.settings import ServingSettings
+from model.networks.families import NetworkSettings
+from model.training.settings import TrainingSettings, TuningSettings
 from pipeline.beam_settings import BeamSettings
 from pipeline.cluster_settings import KubeflowSettings, VertexSettings
 from preprocessing.settings import DataSettings, TransformSettings
@@ -58,7 +60,7 @@ class PipelineConfig(Settings):
     """The sample of each cloud that training draws from."""
 
     network: NetworkSettings = NetworkSettings()
-    """PointNet's layers."""
+    """The network's family and layers."""
 
     training: TrainingSettings = TrainingSettings()
     """The training recipe."""
@@ -111,6 +113,26 @@ class PipelineConfig(Settings):
                 f"training.points_per_draw is {draw}, but Transform keeps only "
                 f"{self.transform.points_per_cloud} points of a cloud "
                 "(transform.points_per_cloud); lower the one or raise the other"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _batch_trains(self) -> PipelineConfig:
+        least = self.network.min_clouds_per_device
+        if self.training.batch_size < least:
+            raise ValueError(
+                f"training.batch_size is {self.training.batch_size}; this network trains with "
+                f"batches of at least {least} clouds on a device"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _search_is_of_this_training(self) -> PipelineConfig:
+        if self.tuning.trials and self.training.warm_start != "none":
+            raise ValueError(
+                "tuning.trials and training.warm_start exclude each other: trials start from "
+                "random weights, so they do not show what suits a trained network; set one of "
+                "them to its default"
             )
         return self
 

@@ -20,7 +20,7 @@ def code_fingerprint(*modules: str) -> str:
     Page templates that lie beside a module count as its source.
 
     Args:
-      *modules: dotted names, e.g. "model.trainer".
+      *modules: dotted names, e.g. "model.training.trainer".
 
     Returns:
       16 hexadecimal digits.

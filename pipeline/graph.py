@@ -39,7 +39,7 @@ from components.segmentation_report.component import SegmentationReport
 from components.settings import ErrorThreshold, HeadlineThreshold, Threshold
 from components.transform.component import Transform
 from model.bootstrap import HEADLINES
-from model.signatures import EVALUATE_SIGNATURE
+from model.export.signatures import EVALUATE_SIGNATURE
 from pipeline.beam_settings import BeamSettings, beam_args
 from pipeline.config import PipelineConfig, to_yaml
 from pipeline.fingerprint import code_fingerprint
@@ -188,7 +188,7 @@ def create_pipeline(
     warm_start_nodes, base_model = _warm_start_nodes(config, production)
     state = {"training_state": places.training_state} if places.training_state else {}
     trainer = platform.trainer(
-        run_fn="model.trainer.run_fn",
+        run_fn="model.training.trainer.run_fn",
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         hyperparameters=hyperparameters,
@@ -200,7 +200,7 @@ def create_pipeline(
             **state,
             **platform.trainer_config,
             "serving": {"most_points": config.serving.most_points},
-            "code_fingerprint": code_fingerprint("model.trainer"),
+            "code_fingerprint": code_fingerprint("model.training.trainer", *_network_code(config)),
         },
     )
 
@@ -371,7 +371,7 @@ def _tuner_nodes(
     if config.tuning.trials == 0:
         return [], None
     tuner = tfx.components.Tuner(
-        tuner_fn="model.tuner.tuner_fn",
+        tuner_fn="model.training.tuner.tuner_fn",
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         train_args=tfx.proto.TrainArgs(splits=["train"]),
@@ -379,10 +379,15 @@ def _tuner_nodes(
         custom_config={
             **recipe,
             "tuning": config.tuning.model_dump(mode="json"),
-            "code_fingerprint": code_fingerprint("model.tuner"),
+            "code_fingerprint": code_fingerprint("model.training.tuner", *_network_code(config)),
         },
     )
     return [tuner], tuner.outputs["best_hyperparameters"]
+
+
+def _network_code(config: PipelineConfig) -> tuple[str, ...]:
+    """The module of the config's network: an edit of another family trains nothing again."""
+    return (f"model.networks.{config.network.family}.network",)
 
 
 def _endpoint_nodes(

@@ -227,7 +227,10 @@ def _run_in(
         # TFX takes many seconds to import: not before the data was found sound.
         console.rule("Pipeline")
         console.print("Loading TensorFlow and TFX ...", highlight=False)
-        from model.devices import training_device
+        from model.training.cuda import load_cuda_libraries
+
+        load_cuda_libraries()
+        from model.training.devices import training_device
         from pipeline.execution import PipelineFailed, execute
         from pipeline.graph import create_pipeline
         from pipeline.predictions import copy_predictions
@@ -293,11 +296,11 @@ def _run_in(
 
 def _refuse_several_workers() -> None:
     """Raises UserError where TF_CONFIG asks for what this runner does not do."""
-    from model.workers import workers_of_environment
+    from model.training.workers import workers_of_environment
     from schema.errors import UserError
 
     try:
-        workers = sum(map(len, workers_of_environment().values()))
+        workers = len(workers_of_environment())
     except UserError as error:
         raise UserError("bad_config", str(error)) from error
     if workers > 1:

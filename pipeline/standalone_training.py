@@ -32,7 +32,7 @@ def train_alone(run: Path, output: Path) -> Path:
 
     Raises:
       UserError: there is no such run, or the output holds a model already.
-      UserError: see `model.trainer.run_fn`.
+      UserError: see `model.training.trainer.run_fn`.
     """
     file = run / "pipeline" / "metadata.sqlite"
     if not file.is_file():

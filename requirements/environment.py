@@ -632,13 +632,8 @@ def activated(venv: Path, environ: Mapping[str, str]) -> Dict[str, str]:
     if environ.get("GPU") == "0":
         result["CUDA_VISIBLE_DEVICES"] = "-1"
     else:
-        # TensorFlow 2.16 does not look for the CUDA libraries where their wheels lie.
-        nvidia = sorted(venv.glob("lib/python3.*/site-packages/nvidia/*"))
-        libraries = [str(folder / "lib") for folder in nvidia if (folder / "lib").is_dir()]
-        path[1:1] = [str(folder / "bin") for folder in nvidia if (folder / "bin").is_dir()]
-        if libraries:
-            before = [environ["LD_LIBRARY_PATH"]] if environ.get("LD_LIBRARY_PATH") else []
-            result["LD_LIBRARY_PATH"] = os.pathsep.join(libraries + before)
+        # Programs such as ptxas; the libraries are loaded by model/training/cuda.py.
+        path[1:1] = [str(tools) for tools in venv.glob("lib/python3.*/site-packages/nvidia/*/bin")]
     result["PATH"] = os.pathsep.join(path)
     return result
 

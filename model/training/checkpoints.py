@@ -13,7 +13,6 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -27,27 +26,16 @@ from schema.errors import UserError
 CURRENT, PREVIOUS = "state.npz", "previous.npz"
 _ABOUT = "about"
 _STORAGE_ERRORS = (OSError, tf.errors.OpError)
+_NOT_FOUND = (FileNotFoundError, tf.errors.NotFoundError)
 
 # A storage service answers 503 now and then; a local disk's errors cost a few seconds.
 retried = tenacity.Retrying(
-    retry=tenacity.retry_if_exception(
-        lambda error: (
-            isinstance(error, _STORAGE_ERRORS)
-            and not isinstance(error, tf.errors.NotFoundError | FileNotFoundError)
-        )
-    ),
+    retry=tenacity.retry_if_exception_type(_STORAGE_ERRORS)
+    & tenacity.retry_if_not_exception_type(_NOT_FOUND),
     stop=tenacity.stop_after_attempt(4),
     wait=tenacity.wait_exponential(multiplier=0.5),
     reraise=True,
 )
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Plain values, such as the step, and arrays in a fixed order."""
-
-    about: dict[str, Any]
-    arrays: list[np.ndarray]
 
 
 class Checkpoints:
@@ -60,19 +48,19 @@ class Checkpoints:
         self.folder = folder
         self.writes = writes
 
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Writes a checkpoint; the one before it becomes the previous one.
+    def save(self, about: dict[str, Any], arrays: list[np.ndarray]) -> None:
+        """Writes plain values and arrays; the checkpoint before it becomes the previous one.
 
         Raises UserError if it cannot be written; those before it are as they were.
         """
         if not self.writes:
             return
-        current, unfinished = self._path(CURRENT), self._path("unfinished.npz")
-        arrays = {f"{i:05d}": array for i, array in enumerate(checkpoint.arrays)}
-        about = np.frombuffer(json.dumps(checkpoint.about).encode(), np.uint8)
         # Zip files are written back and forth, which object storage does not do.
         content = io.BytesIO()
-        np.savez(content, **{_ABOUT: about}, **arrays)
+        named = {f"{i:05d}": array for i, array in enumerate(arrays)}
+        text = np.frombuffer(json.dumps(about).encode(), np.uint8)
+        np.savez(content, **{_ABOUT: text}, **named)
+        current, unfinished = self._path(CURRENT), self._path("unfinished.npz")
 
         def write() -> None:
             tf.io.gfile.makedirs(self.folder)
@@ -88,8 +76,8 @@ class Checkpoints:
                 tf.io.gfile.remove(unfinished)
             raise
 
-    def load(self) -> Checkpoint | None:
-        """The newest readable checkpoint, or None.
+    def load(self) -> tuple[dict[str, Any], list[np.ndarray]] | None:
+        """The newest readable checkpoint's values and arrays, or None.
 
         A damaged file is renamed to `damaged-...`. Raises UserError if storage cannot be read.
         """
@@ -97,17 +85,16 @@ class Checkpoints:
             path = self._path(name)
             try:
                 content = self._with_storage("read", partial(_read, path))
-            except (tf.errors.NotFoundError, FileNotFoundError):
+            except _NOT_FOUND:
                 continue
             try:
                 return _parse(content)
             # Damaged zip files raise many kinds of errors.
             except Exception as error:
-                logging.warning("The checkpoint %s is damaged (%s).", path, _reason(error))
+                logging.warning("The checkpoint %s is damaged (%s).", path, error)
                 if self.writes:
                     # Else the next one written would push the damaged one over the good one.
-                    damaged = self._path(f"damaged-{name}")
-                    tf.io.gfile.rename(path, damaged, overwrite=True)
+                    tf.io.gfile.rename(path, self._path(f"damaged-{name}"), overwrite=True)
         return None
 
     def remove(self) -> None:
@@ -118,13 +105,13 @@ class Checkpoints:
     def _with_storage(self, verb: str, action: Callable[[], Any]) -> Any:
         try:
             return retried(action)
-        except (tf.errors.NotFoundError, FileNotFoundError):
+        except _NOT_FOUND:
             raise
         except _STORAGE_ERRORS as error:
             raise UserError(
                 "cannot_train",
-                f"cannot {verb} the checkpoint in {self.folder}: {_reason(error)}. Files there "
-                "are kept: see to the storage (room, rights, network) and run again; training is "
+                f"cannot {verb} the checkpoint in {self.folder}: {error}. Files there are kept: "
+                "check the storage (space, permissions, network) and run again; training is "
                 "resumed from the last checkpoint",
             ) from error
 
@@ -150,14 +137,7 @@ def _read(path: str) -> bytes:
         return content
 
 
-def _parse(content: bytes) -> Checkpoint:
+def _parse(content: bytes) -> tuple[dict[str, Any], list[np.ndarray]]:
     with np.load(io.BytesIO(content), allow_pickle=False) as members:
         names = sorted(name for name in members.files if name != _ABOUT)
-        about = json.loads(members[_ABOUT].tobytes())
-        return Checkpoint(about, [members[name] for name in names])
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+        return json.loads(members[_ABOUT].tobytes()), [members[name] for name in names]

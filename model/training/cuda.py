@@ -15,25 +15,14 @@ from pathlib import Path
 
 def load_cuda_libraries(driver: str = "libcuda.so.1") -> None:
     """Loads them all if there is a driver; to be called before TensorFlow looks for GPUs."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") == "-1":
-        return
     packages = importlib.util.find_spec("nvidia")
-    if packages is None:
+    if packages is None or os.environ.get("CUDA_VISIBLE_DEVICES") == "-1":
         return
-    try:
+    with contextlib.suppress(OSError):
         ctypes.CDLL(driver)
-    except OSError:
-        return
-    folders = packages.submodule_search_locations or ()
-    waiting = [str(path) for folder in folders for path in Path(folder).glob("*/lib/*.so*")]
-    # One needs another: those that cannot be loaded yet are tried again.
-    while waiting:
-        missing = []
-        for path in waiting:
+        folders = map(Path, packages.submodule_search_locations or ())
+        libraries = [str(path) for folder in folders for path in folder.glob("*/lib/*.so*")]
+        # Libraries need each other: every pass loads those whose needs are met.
+        for library in libraries * 4:
             with contextlib.suppress(OSError):
-                ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
-                continue
-            missing.append(path)
-        if len(missing) == len(waiting):
-            return
-        waiting = missing
+                ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)

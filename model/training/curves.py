@@ -23,45 +23,38 @@ class Curves:
     """Writes each epoch's numbers into a folder; `rows` are those of epochs already finished."""
 
     def __init__(self, folder: str, rows: Sequence[Mapping[str, float]] = ()):
-        self.folder = folder
+        self.path = os.path.join(folder, CURVES_FILE)
         tf.io.gfile.makedirs(folder)
         self.events = [tf.summary.create_file_writer(folder)]
-        shown = os.environ.get(TENSORBOARD_FOLDER, "")
-        # A job that was restarted finds the epochs there that it had finished.
+        shown = os.environ.get(TENSORBOARD_FOLDER)
+        # A restarted job finds the epochs there that it had finished.
         known = shown and tf.io.gfile.glob(os.path.join(shown, "*.tfevents.*"))
         self.rows: list[dict[str, float]] = []
-        if shown and not known:
+        if known:
+            for row in rows:
+                self.add(row)
+        if shown:
             self.events.append(tf.summary.create_file_writer(shown))
-        for row in rows:
+        for row in rows[len(self.rows) :]:
             self.add(row)
-        if shown and known:
-            self.events.append(tf.summary.create_file_writer(shown))
 
     def add(self, row: Mapping[str, float]) -> None:
-        """Writes one epoch's row: `epoch` is the first column, the others follow by name.
-
-        Raises UserError if the folder cannot be written to.
-        """
+        """Writes an epoch's row, `epoch` first; UserError if the folder cannot be written to."""
         self.rows.append({"epoch": row["epoch"], **dict(sorted(row.items()))})
         text = io.StringIO()
         writer = csv.DictWriter(text, list(self.rows[0]))
         writer.writeheader()
         writer.writerows(self.rows)
-        path = os.path.join(self.folder, CURVES_FILE)
         try:
-            with tf.io.gfile.GFile(path, "w") as file:
+            with tf.io.gfile.GFile(self.path, "w") as file:
                 file.write(text.getvalue())
         except (OSError, tf.errors.OpError) as error:
-            raise UserError(
-                "cannot_train",
-                f"cannot write the learning curves to {path}: {' '.join(str(error).split())}. Make "
-                "room, and run again",
-            ) from error
+            message = f"cannot write the learning curves to {self.path}: {error}. Make room, and"
+            raise UserError("cannot_train", f"{message} run again") from error
         for events in self.events:
             with events.as_default(step=int(row["epoch"])):
-                for name, value in row.items():
-                    if name != "epoch":
-                        tf.summary.scalar(name, value)
+                for name in row.keys() - {"epoch"}:
+                    tf.summary.scalar(name, row[name])
             # A checkpoint may follow, after which a new process does not write this epoch again.
             events.flush()
 

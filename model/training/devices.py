@@ -1,9 +1,10 @@
-"""What training runs on: which devices, how many replicas, in which compute type."""
+"""What training runs on: devices, replicas, compute type."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
@@ -19,59 +20,62 @@ _NEWEST_KNOWN = (9, 0)
 _SHARED_MEMORY, _ENOUGH_SHARED_MEMORY = "/dev/shm", 2**30
 
 
-def training_device() -> str:
-    """Names what this run trains on, as a person wants to read it."""
+def _gpus() -> list[dict[str, Any]]:
+    """TensorFlow's details of each GPU: `device_name`, `compute_capability`."""
     gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        if shutil.which("nvidia-smi") and os.environ.get("CUDA_VISIBLE_DEVICES") != "-1":
-            return (
-                "the CPU, although an NVIDIA driver is here: TensorFlow does not find the CUDA "
-                "libraries, or the driver is too old for them; begin the command with `python3 "
-                "requirements/environment.py run --`, which names the libraries, or use `make`"
-            )
-        return "the CPU (TensorFlow sees no GPU)"
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus]
-    return f"{len(gpus)} GPU: " + ", ".join(name or "unnamed" for name in names)
+    return [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+
+
+def training_device() -> str:
+    """Names what this run trains on, for a person."""
+    gpus = _gpus()
+    if gpus:
+        return f"{len(gpus)} GPU: " + ", ".join(gpu.get("device_name", "unnamed") for gpu in gpus)
+    if shutil.which("nvidia-smi") and os.environ.get("CUDA_VISIBLE_DEVICES") != "-1":
+        return (
+            "the CPU, although there is an NVIDIA driver: TensorFlow does not find the CUDA "
+            "libraries, or the driver is too old for them; `make` installs the libraries"
+        )
+    return "the CPU (TensorFlow sees no GPU)"
 
 
 def dtype_policy(precision: str) -> str:
-    """Keras's policy for a precision.
+    """Keras's policy for float32, bfloat16, float16, or auto.
 
-    Args:
-      precision: float32, bfloat16, float16; auto takes what every GPU of this machine multiplies
-        fast: bfloat16 from compute capability 8.0 on, float16 from 7.0 on, else float32. A CPU
-        trains in float32: even where it multiplies bfloat16 (AMX), most of a training step is
-        memory traffic in float32, and what rounding costs in quality is not paid back.
+    auto is what every GPU of this machine multiplies fast: bfloat16 from compute capability 8.0 on,
+    float16 from 7.0 on, else float32. A CPU trains in float32: even where it multiplies bfloat16
+    (AMX), most of a step is memory traffic in float32.
     """
     if precision == "auto":
-        precision = _auto_precision()
+        capabilities = [gpu.get("compute_capability", (0, 0)) for gpu in _gpus()]
+        weakest = min(capabilities, default=(0, 0))
+        precision = "float16" if weakest >= _TENSOR_FLOAT16 else "float32"
+        precision = "bfloat16" if weakest >= _TENSOR_BFLOAT16 else precision
     return precision if precision == "float32" else f"mixed_{precision}"
-
-
-def _auto_precision() -> str:
-    capabilities = [
-        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
-        for gpu in tf.config.list_physical_devices("GPU")
-    ]
-    weakest = min(capabilities, default=(0, 0))
-    if weakest >= _TENSOR_BFLOAT16:
-        return "bfloat16"
-    return "float16" if weakest >= _TENSOR_FLOAT16 else "float32"
 
 
 def training_strategy() -> tf.distribute.Strategy:
     """How a step is shared: among the workers of TF_CONFIG, this machine's GPUs, or not at all.
 
     With several workers it must be called before TensorFlow computes anything; it waits for the
-    others, an hour at most.
-
-    Raises:
-      UserError: TF_CONFIG cannot be used, another worker has not come, or a GPU is newer than
-        TensorFlow.
+    others, an hour at most. Raises UserError if TF_CONFIG cannot be used, another worker is
+    missing, or a GPU is newer than TensorFlow.
     """
-    _check_gpus()
-    workers = workers_of_environment()
-    hosts = [host for job in sorted(workers) for host in workers[job]]
+    gpus = _gpus()
+    for gpu in gpus:
+        if gpu.get("compute_capability", (0, 0)) > _NEWEST_KNOWN:
+            capability, newest = (
+                ".".join(map(str, version))
+                for version in (gpu["compute_capability"], _NEWEST_KNOWN)
+            )
+            raise UserError(
+                "cannot_train",
+                f"the GPU {gpu.get('device_name', 'unnamed')} has compute capability {capability}, "
+                f"and TensorFlow {tf.__version__} is built for up to {newest}. Set "
+                "CUDA_VISIBLE_DEVICES=-1 to train on the CPU, or use a GPU of the generations "
+                "Volta to Hopper",
+            )
+    hosts = workers_of_environment()
     if len(hosts) > 1:
         logging.info("Waiting for the %d workers of TF_CONFIG: %s", len(hosts), ", ".join(hosts))
         try:
@@ -83,37 +87,20 @@ def training_strategy() -> tf.distribute.Strategy:
                 f"{' '.join(str(error).split())[:300]}. Start the same command on all of them, "
                 "each with its own task in TF_CONFIG and a port that the others can reach",
             ) from error
-    if len(tf.config.list_physical_devices("GPU")) > 1:
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.get_strategy()
-
-
-def _check_gpus() -> None:
-    """Sees to it that TensorFlow can use the GPUs, and several of them together."""
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        details = tf.config.experimental.get_device_details(gpu)
-        major, minor = details.get("compute_capability", (0, 0))
-        if (major, minor) > _NEWEST_KNOWN:
-            raise UserError(
-                "cannot_train",
-                f"the GPU {details.get('device_name', 'unnamed')} has compute capability {major}."
-                f"{minor}, and TensorFlow {tf.__version__} is built for up to "
-                f"{'.'.join(map(str, _NEWEST_KNOWN))}: it would end without a word. Set "
-                "CUDA_VISIBLE_DEVICES=-1 to train on the CPU, or take a GPU of the generations "
-                "Volta to Hopper",
-            )
-    if len(gpus) > 1 and os.path.isdir(_SHARED_MEMORY):
-        size = shutil.disk_usage(_SHARED_MEMORY).total
-        if size < _ENOUGH_SHARED_MEMORY and "NCCL_SHM_DISABLE" not in os.environ:
-            logging.warning(
-                "%s has %d MiB, too few for NCCL to connect %d GPUs by: they are connected without "
-                "it. More is faster: docker run --shm-size 1g; on Kubernetes an emptyDir in memory",
-                _SHARED_MEMORY,
-                size // 2**20,
-                len(gpus),
-            )
-            os.environ["NCCL_SHM_DISABLE"] = "1"
+    if len(gpus) < 2:
+        return tf.distribute.get_strategy()
+    if (
+        os.path.isdir(_SHARED_MEMORY)
+        and shutil.disk_usage(_SHARED_MEMORY).total < _ENOUGH_SHARED_MEMORY
+    ):
+        logging.warning(
+            "%s is too small for NCCL to connect %d GPUs by: they are connected without it. More "
+            "is faster: docker run --shm-size 1g; on Kubernetes an emptyDir in memory.",
+            _SHARED_MEMORY,
+            len(gpus),
+        )
+        os.environ.setdefault("NCCL_SHM_DISABLE", "1")
+    return tf.distribute.MirroredStrategy()
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

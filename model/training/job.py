@@ -12,6 +12,7 @@ import tensorflow as tf
 from absl import logging
 
 from model.loss import class_weights
+from model.networks.interface import SegmentationNetwork
 from model.networks.settings import FamilySettings
 from model.training.devices import dtype_policy
 from model.training.input_pipeline import TransformedClouds, steps_until
@@ -33,15 +34,15 @@ class Job:
     network: FamilySettings
     settings: TrainingSettings
 
-    @property
-    def num_classes(self) -> int:
-        """K, the parts of all categories."""
-        return int(class_ranges(self.categories)[-1][1])
+    def new_network(self, dtype: str = "float32") -> SegmentationNetwork:
+        """A network for these categories, with random weights; `dtype` is a Keras policy."""
+        num_classes = class_ranges(self.categories)[-1][1]
+        return self.network.build(num_classes, len(self.categories), dtype)
 
     def identity(self, **others: Any) -> str:
         """16 hexadecimal digits; equal ones mean equal results on one machine.
 
-        `others` are plain values that decide the result too, such as the code's fingerprint.
+        `others` are further plain values that decide the result.
         """
         decisive = {
             "training": self.training.fingerprint(),
@@ -94,25 +95,13 @@ class Job:
                 "give more shapes or a larger batch, or train on fewer devices",
             )
         if size < settings.batch_size:
-            logging.warning(
-                "train has %d clouds, fewer than training.batch_size (%d); a step takes %d.",
-                count,
-                settings.batch_size,
-                size,
-            )
+            logging.warning("train has %d clouds: a step takes %d of them.", count, size)
         return replace(self, settings=settings.model_copy(update={"batch_size": size}))
 
     def class_weights(self) -> list[float] | None:
-        """K class weights as the settings ask for them; UserError if Transform did not count."""
-        kind, points = self.settings.class_weights, self.training.class_points
-        if kind == "none":
+        """K class weights as the settings ask for them, from the points that Transform counted."""
+        if self.settings.class_weights == "none":
             return None
-        if points is None or points.shape[0] != self.num_classes:
-            raise UserError(
-                "cannot_train",
-                f"training.class_weights is {kind}, and Transform's output does not have the "
-                f"points of each of the {self.num_classes} classes; run Transform again",
-            )
-        weights = class_weights(points.numpy(), kind)
+        weights = class_weights(self.training.class_points, self.settings.class_weights)
         logging.info("Class weights: %s", ", ".join(f"{weight:.2f}" for weight in weights))
         return weights

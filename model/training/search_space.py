@@ -32,7 +32,7 @@ def search_space(recipe: Recipe, points_per_cloud: int) -> keras_tuner.HyperPara
     """What may be tried, for clouds of so many points; the defaults are the recipe itself."""
     import keras_tuner
 
-    training = recipe.training
+    training, augmentation = recipe.training, recipe.training.augmentation
     space = keras_tuner.HyperParameters()
 
     def number(name: str, low: float, high: float, default: float, log: bool = False) -> None:
@@ -40,18 +40,16 @@ def search_space(recipe: Recipe, points_per_cloud: int) -> keras_tuner.HyperPara
         low, high = min(low, default), max(high, default)
         space.Float(name, low, high, default=default, sampling="log" if log else "linear")
 
-    rate = training.learning_rate
+    rate, decay = training.learning_rate, training.weight_decay
     # The cosine decay must not rise.
     lowest = max(0.3 * rate, training.final_learning_rate)
     number("training.learning_rate", lowest, 3 * rate, rate, log=True)
-    if training.weight_decay > 0:
-        decay = training.weight_decay
+    if decay > 0:
         number("training.weight_decay", decay / 10, decay * 10, decay, log=True)
     number("training.batch_norm_momentum", 0.8, 0.95, training.batch_norm_momentum)
     drawn = training.points_per_draw or points_per_cloud
     fewer = {max(1, points_per_cloud // part) for part in (1, 2, 4)}
     space.Choice("training.points_per_draw", sorted({*fewer, drawn}), default=drawn)
-    augmentation = training.augmentation
     smallest, largest = augmentation.scale_low, augmentation.scale_high
     between = min(max(smallest, 1.0), largest)
     number("training.augmentation.scale_low", min(0.67, between), between, smallest)
@@ -65,11 +63,12 @@ def search_space(recipe: Recipe, points_per_cloud: int) -> keras_tuner.HyperPara
     return space
 
 
-def with_choice(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """The recipe with chosen values, by the search space's names; {} changes nothing.
+def with_choice(
+    recipe: Recipe, values: Mapping[str, Any]
+) -> tuple[NetworkSettings, TrainingSettings]:
+    """The recipe's settings with chosen values, by the search space's names.
 
     Raises ValueError if a name is unknown or a value is refused.
     """
     chosen = recipe.with_values({k: v for k, v in values.items() if k != WIDTH_FACTOR})
-    network = chosen.network.scaled(values.get(WIDTH_FACTOR, 1.0))
-    return chosen.model_copy(update={"network": network})
+    return chosen.network.scaled(values.get(WIDTH_FACTOR, 1.0)), chosen.training

@@ -29,15 +29,13 @@ from schema.errors import UserError
 def run_fn(fn_args: Any) -> None:
     """Trains a network and exports it; resumes a training that was stopped.
 
-    Among several workers only the chief writes; the others return when all is written. They all
-    must see `training_state`.
+    Among several workers only the chief writes; the others return when all is written.
 
-    Of TFX's `FnArgs` it uses `train_files`, `eval_files` (patterns of gzip TFRecords),
-    `train_steps` (if given, how long to train instead of the recipe's epochs), `model_run_dir`
-    (curves), `serving_model_dir` (the SavedModel), `hyperparameters` (the Tuner's choice, if any),
-    `base_model` (the SavedModel to start from, if any) and `custom_config` with `network`,
-    `training`, `points_per_cloud`, `categories`, `serving`, `code_fingerprint` and, if a stopped
-    training is to be resumed, `training_state`, a folder.
+    Of TFX's `FnArgs` it uses what `read_job` does, `train_steps` (if given, how long to train
+    instead of the recipe's epochs), `model_run_dir` (curves), `serving_model_dir` (the SavedModel),
+    `base_model` (the SavedModel to start from, if any) and of `custom_config` also `serving`,
+    `code_fingerprint` and `training_state`, a folder that all workers see: without it a stopped
+    training is not resumed.
 
     Raises UserError: see `train`; the base model's weights do not fit; a worker was lost.
     """
@@ -46,7 +44,10 @@ def run_fn(fn_args: Any) -> None:
     config = fn_args.custom_config
     job = read_job(fn_args)
     if fn_args.train_steps:
-        job = _with_steps(job, fn_args.train_steps)
+        # As many epochs as hold these steps.
+        count = len(job.training)
+        epochs = -(-fn_args.train_steps * min(job.settings.batch_size, count) // count)
+        job = replace(job, settings=job.settings.model_copy(update={"epochs": epochs}))
     base_model = fn_args.base_model
     if base_model and not tf.io.gfile.exists(os.path.join(base_model, "saved_model.pb")):
         logging.info("No model was pushed before: training starts from new weights.")
@@ -62,17 +63,12 @@ def run_fn(fn_args: Any) -> None:
         checkpoints = Checkpoints(os.path.join(config["training_state"], name), chief)
     next_start = f"training {'is resumed from the last checkpoint' if checkpoints else 'restarts'}"
     with TemporaryDirectory() as folder, lost_workers_reported(strategy, next_start):
-        network = train(
-            job,
-            fn_args.model_run_dir,
-            checkpoints=checkpoints,
-            strategy=strategy,
-            initial_weights=_fitting_weights(base_model, job, folder) if base_model else None,
-        )
+        weights = _fitting_weights(base_model, job, folder) if base_model else None
+        network = train(job, fn_args.model_run_dir, checkpoints, strategy, weights)
         if chief:
             serving = ServingSettings.model_validate(config.get("serving", {}))
             export(network, job.categories, fn_args.serving_model_dir, serving)
-            save_trained_network(network, job.categories, fn_args.serving_model_dir)
+            save_trained_network(network, fn_args.serving_model_dir)
         # TFX looks for the model as soon as any worker returns.
         of_chief(strategy, [0.0])
     if checkpoints is not None:
@@ -80,57 +76,52 @@ def run_fn(fn_args: Any) -> None:
 
 
 def read_job(fn_args: Any) -> Job:
-    """The clouds and the recipe, with the values of the Tuner's best trial if there was one."""
+    """The clouds and the recipe, with the values of the Tuner's best trial if there was one.
+
+    It uses `train_files`, `eval_files` (patterns of gzip TFRecords), `hyperparameters` and of
+    `custom_config` `network`, `training`, `points_per_cloud` and `categories`.
+    """
     config = fn_args.custom_config
-    recipe = Recipe(network=config["network"], training=config["training"])
     values = (fn_args.hyperparameters or {}).get("values", {})
-    for name, value in values.items():
-        logging.info("Chosen by the Tuner: %s: %s", name, value)
-    chosen = with_choice(recipe, values)
+    if values:
+        logging.info("The Tuner chose %s.", values)
+    points = config["points_per_cloud"]
     return Job(
-        read_clouds(fn_args.train_files, config["points_per_cloud"]),
-        read_clouds(fn_args.eval_files, config["points_per_cloud"]),
+        read_clouds(fn_args.train_files, points),
+        read_clouds(fn_args.eval_files, points),
         tuple(Category.from_json(value) for value in config["categories"]),
-        chosen.network,
-        chosen.training,
+        *with_choice(Recipe(network=config["network"], training=config["training"]), values),
     )
-
-
-def _with_steps(job: Job, steps: int) -> Job:
-    """The job with as many epochs as hold so many steps."""
-    count = len(job.training)
-    epochs = -(-steps * min(job.settings.batch_size, count) // count)
-    logging.info("train_args asks for %d steps: %d epochs.", steps, epochs)
-    return replace(job, settings=job.settings.model_copy(update={"epochs": epochs}))
 
 
 def _fitting_weights(base_model: str, job: Job, folder: str) -> str:
     """A local copy of a model's weights; UserError if its network or its parts are others."""
     path = weights_path(base_model)
+    differences = []
     if not tf.io.gfile.exists(path):
-        raise UserError(
-            "cannot_train",
-            f"training.warm_start is last_blessed, and that model has no weights in {path}. Train "
-            "one with warm_start none first",
+        differences = ["it has no weights to start from"]
+    else:
+        with tf.io.gfile.GFile(os.path.join(base_model, "assets", PARTS_ASSET)) as file:
+            categories = map(Category.from_json, json.loads(file.read())["categories"])
+        parts, wanted = (
+            [(category.name, category.parts) for category in group]
+            for group in (categories, job.categories)
         )
-    with tf.io.gfile.GFile(os.path.join(base_model, "assets", PARTS_ASSET)) as file:
-        categories = tuple(map(Category.from_json, json.loads(file.read())["categories"]))
-    parts = [(category.name, category.parts) for category in categories]
-    wanted = [(category.name, category.parts) for category in job.categories]
-    differences = [f"parts {parts} instead of {wanted}"] if parts != wanted else []
-    settings = type(job.network).model_validate(read_about(base_model)["settings"])
-    theirs, ours = settings.weights_of(), job.network.weights_of()
-    differences += [
-        f"network.{name} {theirs.get(name)} instead of {value}"
-        for name, value in ours.items()
-        if theirs.get(name) != value
-    ]
+        if parts != wanted:
+            differences = [f"its parts are {parts} instead of {wanted}"]
+        settings = type(job.network).model_validate(read_about(base_model)["settings"])
+        theirs = settings.weights_of()
+        differences += [
+            f"its network.{name} is {theirs.get(name)} instead of {value}"
+            for name, value in job.network.weights_of().items()
+            if theirs.get(name) != value
+        ]
     if differences:
         raise UserError(
             "cannot_train",
-            f"training.warm_start is last_blessed, and the weights of {base_model} are of another "
-            f"network: {'; '.join(differences)}. Set warm_start to none, or train with the "
-            "settings and the data of that model",
+            f"training.warm_start is last_blessed, but {base_model} does not fit: "
+            f"{'; '.join(differences)}. Set warm_start to none, or train with the settings and "
+            "the data of that model",
         )
     local = os.path.join(folder, "initial.weights.h5")
     tf.io.gfile.copy(path, local)

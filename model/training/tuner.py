@@ -36,8 +36,7 @@ class ConfigThenRandom(keras_tuner.oracles.RandomSearchOracle):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         if self.trials:
             return super().populate_space(trial_id)
-        values = {parameter.name: parameter.default for parameter in self.get_space().space}
-        return {"status": "RUNNING", "values": values}
+        return {"status": "RUNNING", "values": self.get_space().values}
 
 
 class RecipeTuner(keras_tuner.engine.base_tuner.BaseTuner):
@@ -65,15 +64,14 @@ class RecipeTuner(keras_tuner.engine.base_tuner.BaseTuner):
         Raises FailedTrialError if this recipe cannot be trained, after which the search continues,
         and FatalRuntimeError for everything else.
         """
-        recipe = with_choice(self.recipe, trial.hyperparameters.values)
-        training = recipe.training
+        network, training = with_choice(self.recipe, trial.hyperparameters.values)
         epochs = min(self.tuning.epochs, training.epochs)
         # The whole schedule in fewer epochs, warm-up included.
         warmup = training.warmup_epochs * epochs / training.epochs
         training = training.model_copy(update={"epochs": epochs, "warmup_epochs": warmup})
         with TemporaryDirectory() as folder:
             try:
-                train(replace(self.job, network=recipe.network, settings=training), folder)
+                train(replace(self.job, network=network, settings=training), folder)
             except (UserError, tf.errors.ResourceExhaustedError) as error:
                 logging.warning("Trial %s failed: %s", trial.trial_id, error)
                 self.failures.append(str(error))
@@ -89,24 +87,8 @@ class RecipeTuner(keras_tuner.engine.base_tuner.BaseTuner):
         super().search(*fit_args, **fit_kwargs)
         if not any(trial.status == "COMPLETED" for trial in self.oracle.trials.values()):
             reason = self.failures[0] if self.failures else f"{MONITORED} is not a number"
-            raise UserError(
-                "cannot_train",
-                f"none of the Tuner's {self.tuning.trials} trials could be trained. The first one: "
-                f"{reason}",
-            )
-
-    def search_space_summary(self, extended: bool = False) -> None:
-        """Logs the search space; TFX asks for it before the search."""
-        for parameter in self.oracle.get_space().space:
-            logging.info("The Tuner searches %r", parameter)
-
-    def results_summary(self, num_trials: int = 10) -> None:
-        """Logs the best trials, the best one first; TFX asks for it after the search."""
-        for trial in self.oracle.get_best_trials(num_trials):
-            score = "failed" if trial.score is None else f"{MONITORED} {trial.score:.4f}"
-            logging.info(
-                "Trial %s: %s with %s", trial.trial_id, score, trial.hyperparameters.values
-            )
+            message = f"none of the Tuner's {self.tuning.trials} trials could be trained. The first"
+            raise UserError("cannot_train", f"{message} one: {reason}")
 
 
 def tuner_fn(fn_args: Any) -> tfx.components.TunerFnResult:
@@ -117,12 +99,9 @@ def tuner_fn(fn_args: Any) -> tfx.components.TunerFnResult:
     """
     load_cuda_libraries()
     config = fn_args.custom_config
-    tuner = RecipeTuner(
-        read_job(fn_args),
-        TuningSettings.model_validate(config["tuning"]),
-        config["points_per_cloud"],
-        fn_args.working_dir,
-    )
+    tuning = TuningSettings.model_validate(config["tuning"])
+    points = config["points_per_cloud"]
+    tuner = RecipeTuner(read_job(fn_args), tuning, points, fn_args.working_dir)
     return tfx.components.TunerFnResult(tuner=tuner, fit_kwargs={})
 
 

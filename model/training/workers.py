@@ -1,8 +1,8 @@
 """Several workers: one start, one end, and an error if one of them is lost.
 
 TensorFlow's coordination service watches the workers: if one dies, the collective operations of
-the others end with an error within its heartbeat timeout, 10 seconds. The processes end with a
-clear error, and training is resumed from the checkpoint when all are started again.
+the others end with an error within its heartbeat timeout, 10 seconds. Training is resumed from the
+checkpoint when all are started again.
 """
 
 from __future__ import annotations
@@ -19,14 +19,7 @@ import tensorflow as tf
 
 from schema.errors import UserError
 
-_LOST = (
-    tf.errors.UnavailableError,
-    tf.errors.AbortedError,
-    tf.errors.CancelledError,
-    tf.errors.DeadlineExceededError,
-    tf.errors.FailedPreconditionError,
-)
-# Object storage raises the same types of errors.
+# Object storage raises the same types of errors, without these words.
 _OF_WORKERS = re.compile(r"[Cc]ollective|/job:|[Hh]eartbeat|[Cc]oordination")
 # Vertex AI describes the workers of a custom job to each other in this variable.
 _OF_VERTEX = "CLUSTER_SPEC"
@@ -35,7 +28,7 @@ _OF_VERTEX = "CLUSTER_SPEC"
 _VERTEX_RESTARTS = 134
 
 
-def workers_of_environment() -> dict[str, list[str]]:
+def workers_of_environment() -> list[str]:
     """The addresses of the jobs `chief` and `worker` in TF_CONFIG; empty without it.
 
     Raises UserError if TF_CONFIG is not what TensorFlow reads.
@@ -43,7 +36,7 @@ def workers_of_environment() -> dict[str, list[str]]:
     text = os.environ.get("TF_CONFIG") or "{}"
     try:
         cluster = json.loads(text).get("cluster") or {}
-        return {job: list(cluster[job]) for job in ("chief", "worker") if cluster.get(job)}
+        return [host for job in ("chief", "worker") for host in cluster.get(job) or ()]
     except (ValueError, AttributeError, TypeError) as error:
         raise UserError(
             "cannot_train",
@@ -56,9 +49,7 @@ def workers_of_environment() -> dict[str, list[str]]:
 def number_of_workers(strategy: tf.distribute.Strategy) -> int:
     """Processes that share a step."""
     resolver = getattr(strategy, "cluster_resolver", None)
-    if resolver is None:
-        return 1
-    jobs = resolver.cluster_spec().as_dict()
+    jobs = resolver.cluster_spec().as_dict() if resolver else {}
     return max(sum(len(jobs.get(job, ())) for job in ("chief", "worker")), 1)
 
 
@@ -72,13 +63,11 @@ def lost_workers_reported(strategy: tf.distribute.Strategy, next_start: str) -> 
     try:
         yield
     except tf.errors.OpError as error:
-        lost = isinstance(error, _LOST) and _OF_WORKERS.search(str(error))
-        if number_of_workers(strategy) == 1 or not lost:
+        if number_of_workers(strategy) == 1 or not _OF_WORKERS.search(str(error)):
             raise
-        reason = " ".join(str(error).split())[:300]
         message = (
-            f"a worker was lost: it was stopped, its machine is gone or cannot be reached; its own "
-            f"log may say why. TensorFlow reports: {reason}"
+            "a worker was lost: it was stopped, its machine is gone or cannot be reached; its own "
+            f"log may say why. TensorFlow reports: {' '.join(str(error).split())[:300]}"
         )
         if _OF_VERTEX in os.environ:
             print(f"{message}. Vertex AI restarts this one: {next_start}", file=sys.stderr)
@@ -91,12 +80,12 @@ def lost_workers_reported(strategy: tf.distribute.Strategy, next_start: str) -> 
 
 def check_same_start(strategy: tf.distribute.Strategy, steps: int) -> None:
     """Raises UserError on every worker if not all of them found the same number of steps."""
-    total = sum_over_workers(strategy, [float(steps), 1.0])
-    if total[0] != steps * total[1]:
+    total, replicas = sum_over_workers(strategy, [float(steps), 1.0])
+    if total != steps * replicas:
         raise UserError(
             "cannot_train",
             f"this worker found a checkpoint of step {steps}, and others another one (step "
-            f"{total[0] / total[1]:g} in the mean): the checkpoints must be in a place that all "
+            f"{total / replicas:g} in the mean): the checkpoints must be in a place that all "
             "workers see, such as gs:// or a shared disk. Give such a place, or remove the "
             "checkpoints on all machines",
         )
@@ -118,9 +107,8 @@ def sum_over_workers(
     def total() -> Any:
         def on_replica() -> Any:
             context = tf.distribute.get_replica_context()
-            own = tf.constant(values, tf.float64)
-            if of_chief:
-                own = tf.where(context.replica_id_in_sync_group == 0, own, tf.zeros_like(own))
+            counts = not of_chief or context.replica_id_in_sync_group == 0
+            own = tf.constant(values, tf.float64) * tf.cast(counts, tf.float64)
             return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
 
         return strategy.experimental_local_results(strategy.run(on_replica))[0]

@@ -77,3 +77,12 @@ def test_a_page_template_beside_a_module_counts_as_its_source(tmp_path, monkeypa
     before = code_fingerprint("components.page")
     template.write_text("<p>new</p>", "utf-8")
     assert code_fingerprint("components.page") != before
+
+
+def test_the_trainers_code_holds_no_network_but_the_one_that_is_named():
+    """An edit of one family of networks does not train the others again."""
+    trainer = code_fingerprint("model.training.trainer")
+    network = "model.networks.pointnet.network"
+    assert code_fingerprint("model.training.trainer", network) != trainer
+    # The trainer's own imports are followed.
+    assert code_fingerprint("model.training.trainer", "model.networks.layers") == trainer

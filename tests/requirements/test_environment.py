@@ -238,15 +238,14 @@ def test_uv_trusts_the_authority_that_pip_was_told_of():
     assert kept["SSL_CERT_FILE"] == "/b.pem"
 
 
-def test_a_command_gets_the_environment_first_and_its_cuda_libraries(tmp_path):
-    cudnn = tmp_path / "lib" / "python3.10" / "site-packages" / "nvidia" / "cudnn"
-    (cudnn / "lib").mkdir(parents=True)
-    variables = environment.activated(tmp_path, {"PATH": "/bin", "LD_LIBRARY_PATH": "/before"})
-    assert variables["PATH"].split(":")[0] == str(tmp_path / "bin")
+def test_a_command_gets_the_environment_first_and_its_cuda_programs(tmp_path):
+    tools = tmp_path / "lib" / "python3.10" / "site-packages" / "nvidia" / "cuda_nvcc" / "bin"
+    tools.mkdir(parents=True)
+    variables = environment.activated(tmp_path, {"PATH": "/bin"})
+    assert variables["PATH"].split(":") == [str(tmp_path / "bin"), str(tools), "/bin"]
     assert variables["VIRTUAL_ENV"] == str(tmp_path)
-    assert variables["LD_LIBRARY_PATH"] == f"{cudnn}/lib:/before"
     without = environment.activated(tmp_path, {"PATH": "/bin", "GPU": "0"})
-    assert "LD_LIBRARY_PATH" not in without
+    assert without["PATH"].split(":") == [str(tmp_path / "bin"), "/bin"]
     assert without["CUDA_VISIBLE_DEVICES"] == "-1"
 
 

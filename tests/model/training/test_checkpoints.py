@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from model.training import checkpoints as module
 from model.training import loop
-from model.training.checkpoints import CURRENT, PREVIOUS, Checkpoint, Checkpoints
+from model.training.checkpoints import CURRENT, PREVIOUS, Checkpoints
 from model.training.curves import CURVES_FILE
 from model.training.loop import train
 from schema.errors import UserError
@@ -45,7 +45,7 @@ def test_killed_in_mid_epoch_it_ends_with_the_very_numbers(tmp_path, monkeypatch
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
     assert len(read_curves(tmp_path / "lost")) == 1
-    about = checkpoints.load().about
+    about, _ = checkpoints.load()
     assert (about["step"], len(about["rows"])) == (4, 1)
 
     taken = count_steps(monkeypatch)
@@ -77,7 +77,7 @@ def test_checkpoints_are_written_by_time_and_at_the_end(tmp_path, monkeypatch):
     monkeypatch.setattr(loop.TrainingStep, "__call__", counted)
     monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(
-        Checkpoints, "save", lambda self, checkpoint: saved.append(checkpoint.about["step"])
+        Checkpoints, "save", lambda self, about, arrays: saved.append(about["step"])
     )
     given = job(epochs=2, checkpoint_seconds=3)
     train(given, str(tmp_path), checkpoints=Checkpoints(str(tmp_path / "checkpoints")))
@@ -85,15 +85,15 @@ def test_checkpoints_are_written_by_time_and_at_the_end(tmp_path, monkeypatch):
 
 
 def checkpoint(value):
-    return Checkpoint({"step": value}, [np.full([50, 50], value, np.float32), np.array(value)])
+    return {"step": value}, [np.full([50, 50], value, np.float32), np.array(value)]
 
 
 @pytest.fixture
 def saved(tmp_path, monkeypatch):
     monkeypatch.setattr(module.retried, "wait", tenacity.wait_none())
     checkpoints = Checkpoints(str(tmp_path / "checkpoints"))
-    checkpoints.save(checkpoint(1))
-    checkpoints.save(checkpoint(2))
+    checkpoints.save(*checkpoint(1))
+    checkpoints.save(*checkpoint(2))
     return checkpoints
 
 
@@ -102,9 +102,9 @@ def files(checkpoints):
 
 
 def test_the_newest_checkpoint_is_loaded(saved):
-    loaded = saved.load()
-    assert loaded.about == {"step": 2}
-    for array, expected in zip(loaded.arrays, checkpoint(2).arrays, strict=True):
+    about, arrays = saved.load()
+    assert about == {"step": 2}
+    for array, expected in zip(arrays, checkpoint(2)[1], strict=True):
         assert array.dtype == expected.dtype
         np.testing.assert_array_equal(array, expected)
     assert Checkpoints(saved.folder + "-other").load() is None
@@ -129,13 +129,13 @@ def damage(path, kind):
 def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(saved, kind):
     damage(Path(saved.folder, CURRENT), kind)
     # Another worker reads, and leaves the file to the chief.
-    assert Checkpoints(saved.folder, writes=False).load().about == {"step": 1}
+    assert Checkpoints(saved.folder, writes=False).load()[0] == {"step": 1}
     assert files(saved) == [PREVIOUS, CURRENT]
-    assert saved.load().about == {"step": 1}
+    assert saved.load()[0] == {"step": 1}
     # The next one does not push the damaged one over the good one.
-    saved.save(checkpoint(3))
+    saved.save(*checkpoint(3))
     damage(Path(saved.folder, CURRENT), kind)
-    assert saved.load().about == {"step": 1}
+    assert saved.load()[0] == {"step": 1}
     damage(Path(saved.folder, PREVIOUS), kind)
     assert saved.load() is None
     assert files(saved) == [f"damaged-{PREVIOUS}", f"damaged-{CURRENT}"]
@@ -158,7 +158,7 @@ def test_a_storage_error_is_retried_and_then_stops_without_a_loss(saved, monkeyp
         return real(path)
 
     monkeypatch.setattr(module, "_read", sometimes)
-    assert saved.load().about == {"step": 2}
+    assert saved.load()[0] == {"step": 2}
     failures += [error] * 100
     with pytest.raises(UserError) as raised:
         saved.load()
@@ -166,7 +166,7 @@ def test_a_storage_error_is_retried_and_then_stops_without_a_loss(saved, monkeyp
     assert saved.folder in raised.value.message
     assert files(saved) == [PREVIOUS, CURRENT]
     failures.clear()
-    assert saved.load().about == {"step": 2}
+    assert saved.load()[0] == {"step": 2}
 
 
 def test_a_full_disk_keeps_the_checkpoints_before(saved, monkeypatch):
@@ -175,11 +175,11 @@ def test_a_full_disk_keeps_the_checkpoints_before(saved, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError) as raised:
-        saved.save(checkpoint(3))
+        saved.save(*checkpoint(3))
     assert os.strerror(errno.ENOSPC) in raised.value.message
     monkeypatch.undo()
     assert files(saved) == [PREVIOUS, CURRENT]
-    assert saved.load().about == {"step": 2}
+    assert saved.load()[0] == {"step": 2}
 
 
 @pytest.mark.parametrize("scheme", ["file://", "ram://"])
@@ -187,9 +187,9 @@ def test_a_file_system_that_only_appends_keeps_checkpoints_too(scheme, tmp_path)
     """TensorFlow's own file systems, gs:// among them, refuse to seek in a file being written."""
     checkpoints = Checkpoints(f"{scheme}{tmp_path}/checkpoints")
     for step in (1, 2):
-        checkpoints.save(checkpoint(step))
+        checkpoints.save(*checkpoint(step))
     assert sorted(tf.io.gfile.listdir(checkpoints.folder)) == [PREVIOUS, CURRENT]
-    assert checkpoints.load().about == {"step": 2}
+    assert checkpoints.load()[0] == {"step": 2}
     checkpoints.remove()
     assert checkpoints.load() is None
 

@@ -47,9 +47,9 @@ def test_the_best_epoch_is_kept_if_it_is_not_the_last(tmp_path, monkeypatch):
     weights, finish = [], loop.TrainingLoop._validate
     quality = iter([0.9, 0.5])
 
-    def validate(self, validation):
-        weights.append(self.step.network.get_weights())
-        finish(self, validation)
+    def validate(self):
+        weights.append(self.network.get_weights())
+        finish(self)
 
     measured = {"val_loss": 0.0, "val_point_accuracy": 0.0}
     monkeypatch.setattr(loop.TrainingLoop, "_validate", validate)
@@ -180,12 +180,11 @@ def test_settings_that_would_fail_later_are_refused(settings, key, value):
         (1, 8, {"batch_size": 1}, ("1 clouds", "2 each")),
         (4, 8, {"batch_size": 4}, ("4 clouds", "4 devices")),
         (1, 8, {"points_per_draw": 33}, ("33", "32 points")),
-        (1, 8, {"class_weights": "inverse_sqrt"}, ("inverse_sqrt", "2 classes")),
     ],
 )
 def test_a_job_that_does_not_fit_is_refused(replicas, count, changes, facts):
     with pytest.raises(UserError) as error:
-        job(count, **changes).fitted(replicas).class_weights()
+        job(count, **changes).fitted(replicas)
     assert error.value.code == "cannot_train"
     assert all(fact in error.value.message for fact in facts)
 

@@ -59,7 +59,7 @@ def calls(monkeypatch):
     """The calls of `train`, which trains nothing, and of `export`, which writes little."""
     calls = []
 
-    def train(job, directory, *, checkpoints, strategy, initial_weights):
+    def train(job, directory, checkpoints, strategy, initial_weights):
         network = job.network.build(2)
         if initial_weights:
             network.load_weights(initial_weights)
@@ -151,10 +151,6 @@ def test_steps_are_rounded_up_to_whole_epochs(arguments, calls, steps, epochs):
     assert calls[0].job.settings.epochs == epochs
 
 
-def test_classes_cannot_be_weighed_without_transforms_count(arguments, calls):
+def test_classes_are_weighed_by_transforms_count(arguments, calls):
     run_fn(arguments(class_weights="inverse_sqrt"))
     assert calls[0].job.class_weights() == pytest.approx([1, 3])
-    run_fn(arguments("2", class_points=None, class_weights="inverse_sqrt"))
-    with pytest.raises(UserError) as error:
-        calls[1].job.class_weights()
-    assert "inverse_sqrt" in error.value.message

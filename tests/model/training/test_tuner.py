@@ -95,8 +95,7 @@ def test_the_table_has_every_trials_values_and_score_the_best_first(searched):
 def test_the_trainer_takes_the_best_recipe_with_the_configs_own_epochs(searched, fn_args):
     _, best, _ = searched
     chosen = read_job(SimpleNamespace(**{**vars(fn_args), "hyperparameters": best}))
-    expected = with_choice(TINY, best["values"])
-    assert (chosen.network, chosen.settings) == (expected.network, expected.training)
+    assert (chosen.network, chosen.settings) == with_choice(TINY, best["values"])
     assert chosen.settings.epochs == 8
     own = read_job(fn_args)
     assert (own.network, own.settings) == (NARROW, TRAINING)
@@ -185,14 +184,13 @@ def test_every_draw_from_any_config_is_a_config_that_loads(config, places):
         parameter.name: parameter.prob_to_value(min(place, 1 - 1e-9))
         for parameter, place in zip(space, places, strict=False)
     }
-    tried = with_choice(recipe, values).training
+    _, tried = with_choice(recipe, values)
     assert 1 <= tried.points_per_draw <= points
     assert tried.learning_rate >= tried.final_learning_rate * (1 - 1e-9)
     drawn = {"points_per_draw": recipe.training.points_per_draw or points}
     own = with_choice(recipe, search_space(recipe, points).values)
-    assert own.training == recipe.training.model_copy(update=drawn)
-    assert own.network == recipe.network
-    assert with_choice(recipe, {}) == recipe
+    assert own == (recipe.network, recipe.training.model_copy(update=drawn))
+    assert with_choice(recipe, {}) == (recipe.network, recipe.training)
 
 
 def test_values_go_where_their_names_say():
@@ -202,16 +200,16 @@ def test_values_go_where_their_names_say():
         "network.dropout": 0.4,
         WIDTH_FACTOR: 0.5,
     }
-    chosen = with_choice(DEFAULT, values)
+    network, training = with_choice(DEFAULT, values)
     augmentation = DEFAULT.training.augmentation.model_copy(update={"shift": 0.15})
-    assert chosen.training == DEFAULT.training.model_copy(
+    assert training == DEFAULT.training.model_copy(
         update={"learning_rate": 0.002, "augmentation": augmentation}
     )
-    assert chosen.network.dropout == 0.4
-    assert chosen.network.global_widths == (256, 1024)
-    assert chosen.network.head_widths == (64,)
+    assert network.dropout == 0.4
+    assert network.global_widths == (256, 1024)
+    assert network.head_widths == (64,)
     narrow = Recipe(network=NetworkSettings(head_widths=(1,)), training=TRAINING)
-    assert with_choice(narrow, {WIDTH_FACTOR: 0.5}).network.head_widths == (1,)
+    assert with_choice(narrow, {WIDTH_FACTOR: 0.5})[0].head_widths == (1,)
 
 
 @pytest.mark.parametrize("name", ["training.speed", "training.seed.x", "speed"])

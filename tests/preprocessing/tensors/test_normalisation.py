@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from model.pooled_layer import repeat_first_point
 from preprocessing.tensors.normalisation import normalise
 
 
@@ -48,10 +47,3 @@ def test_alone_or_padded_beside_others_a_cloud_is_the_same_to_the_bit(filling):
         alone = normalise(cloud[np.newaxis]).numpy()[0]
         assert row[: len(cloud)].tobytes() == alone.tobytes()
         np.testing.assert_array_equal(row[len(cloud) :], 0)
-
-
-def test_padding_becomes_the_first_point():
-    batch, valid = padded_batch([random_cloud(3), random_cloud(5)], np.nan, 5)
-    repeated = repeat_first_point(batch, valid).numpy()
-    np.testing.assert_array_equal(repeated[0], random_cloud(3)[[0, 1, 2, 0, 0]])
-    np.testing.assert_array_equal(repeated[1], random_cloud(5))

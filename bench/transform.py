@@ -4,41 +4,39 @@
 
 Made-up airplanes of 2,500 to 2,700 points; 1,024 are drawn of each, as the example does; one core.
 
-- The preprocessing graph alone, on batches that are in memory, in turn with the loop.
+- The preprocessing graph alone, on batches in memory, in turn with the loop.
 - TFX's whole Transform component: Beam's direct runner, reading and inflating the records, parsing,
   the graph, encoding, deflating and writing. It is run at two sizes, the larger one about that of
-  ShapeNet's part annotations, which gives what a run costs whatever its size (building graphs and
-  Beam's stages), and what a cloud costs on top of that: the floor of a large data set.
+  ShapeNet's part annotations. That separates the fixed cost of a run (building graphs and Beam's
+  stages) from the cost of a cloud, which is the floor of a large data set.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.conversion import CATEGORY, POINTS, copy_shapes
-from bench.results import Measurement, record
+from bench.conversion import CATEGORY, POINTS, copy_shapes, shape_names
+from bench.results import options, record
+from preprocessing.conversion.manifest import MANIFEST, Manifest
+from preprocessing.conversion.records import from_example, read_records
+from schema import record as features
+from schema.categories import Category
 
 BATCH = 64
-COMMAND = "python -m bench.transform"
 
 
 def main() -> None:
-    """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shapes", type=int, default=2000)
-    parser.add_argument("--large", type=int, default=17_500)
-    parser.add_argument("--points", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
+    """Measures, prints and records."""
+    arguments = options(__doc__, shapes=2000, large=17_500, points=1024, rounds=5)
     # Before TensorFlow counts the cores.
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as folder:
@@ -64,82 +62,78 @@ def measure(folder: Path, shapes: int, large: int, count: int, rounds: int) -> N
     each = (seconds - small_seconds) / (clouds - small_clouds)
     baseline = "the example's preprocessing loop on the same clouds, one core each"
     whole = f"TFX's Transform component, {clouds:,} clouds"
+    fixed = "fixed cost of each run of the component"
+    rate = "clouds/s"
     record(
         [
-            Measurement("transform_speedup", loop / graph, "ratio", baseline, COMMAND),
-            Measurement(
-                "transform_component_ratio",
-                loop / (seconds / clouds),
-                "ratio",
-                f"{whole}, against {baseline}",
-                COMMAND,
-            ),
-            Measurement(
+            ("transform_speedup", loop / graph, "ratio", baseline),
+            ("transform_component_ratio", loop * clouds / seconds, "ratio", f"{whole}, {baseline}"),
+            (
                 "transform_component_floor_ratio",
                 loop / each,
                 "ratio",
-                "the same without what every run costs",
-                COMMAND,
+                f"{baseline}; without {fixed}",
             ),
-            Measurement(
-                "transform_component_fixed_seconds",
-                seconds - each * clouds,
-                "s",
-                "what every run of the component costs, whatever its size",
-                COMMAND,
-            ),
-            Measurement(
-                "transform_graph_clouds_per_second", 1 / graph, "clouds/s", "graph alone", COMMAND
-            ),
-            Measurement(
-                "transform_component_clouds_per_second",
-                clouds / seconds,
-                "clouds/s",
-                whole,
-                COMMAND,
-            ),
-            Measurement(
-                "example_preprocess_clouds_per_second", 1 / loop, "clouds/s", baseline, COMMAND
-            ),
+            ("transform_component_fixed_seconds", seconds - each * clouds, "s", fixed),
+            ("transform_graph_clouds_per_second", 1 / graph, rate, "graph alone"),
+            ("transform_component_clouds_per_second", clouds / seconds, rate, whole),
+            ("example_preprocess_clouds_per_second", 1 / loop, rate, baseline),
         ]
     )
+
+
+def read_split(data: Path, manifest: Manifest, split: str) -> Iterator[features.Cloud]:
+    """The clouds of a converted split."""
+    for shard in manifest.shards:
+        if shard.split == split:
+            with (data / shard.file).open("rb") as file:
+                yield from map(from_example, read_records(file, shard.file))
+
+
+def ragged_batch(clouds: Sequence[features.Cloud]) -> dict[str, Any]:
+    """Clouds as `preprocessing_fn` takes them."""
+    import tensorflow as tf
+
+    sizes = [len(cloud.points) for cloud in clouds]
+    points, labels = (
+        tf.RaggedTensor.from_row_lengths(np.concatenate(values), sizes)
+        for values in ([cloud.points for cloud in clouds], [cloud.labels for cloud in clouds])
+    )
+    return {
+        features.SHAPE_ID: tf.constant([[cloud.shape_id] for cloud in clouds]),
+        features.CATEGORY: tf.constant([[cloud.category] for cloud in clouds]),
+        features.POINTS: points,
+        features.LABELS: labels,
+    }
+
+
+def transform_config(categories: Sequence[Category], count: int) -> dict[str, Any]:
+    """The configuration of `preprocessing_fn` that draws `count` points."""
+    return {
+        "transform": {"points_per_cloud": count},
+        "categories": [category.to_json() for category in categories],
+    }
+
+
+def read_manifest(data: Path) -> Manifest:
+    """The manifest of converted data."""
+    return Manifest.from_text((data / MANIFEST).read_text())
 
 
 def compare_graph(data: Path, source: Path, count: int, rounds: int) -> tuple[float, float]:
     """Median seconds a cloud of the graph and of the example's loop, in turn."""
     import tensorflow as tf
 
-    from bench.example_loops import load, preprocess
-    from preprocessing.conversion.manifest import MANIFEST, Manifest
-    from preprocessing.conversion.records import from_example, read_records
+    from bench.keras_example import load, preprocess
     from preprocessing.datasets.demo import DEMO_CATEGORIES
     from preprocessing.tensors.transform import preprocessing_fn
-    from schema.record import CATEGORY as CATEGORY_FEATURE
-    from schema.record import LABELS, SHAPE_ID
-    from schema.record import POINTS as POINTS_FEATURE
 
-    manifest = Manifest.from_text((data / MANIFEST).read_text())
-    config = {
-        "transform": {"points_per_cloud": count},
-        "categories": [category.to_json() for category in manifest.categories],
-    }
-    shard = data / manifest.shards[0].file
-    with shard.open("rb") as file:
-        records = [from_example(example) for example in read_records(file, str(shard))][:BATCH]
-    batch = {
-        SHAPE_ID: tf.constant([[r.shape_id] for r in records]),
-        CATEGORY_FEATURE: tf.constant([[r.category] for r in records]),
-        POINTS_FEATURE: tf.RaggedTensor.from_row_lengths(
-            np.concatenate([r.points for r in records]), [len(r.points) for r in records]
-        ),
-        LABELS: tf.RaggedTensor.from_row_lengths(
-            np.concatenate([r.labels for r in records]), [len(r.points) for r in records]
-        ),
-    }
-    graph = tf.function(lambda: preprocessing_fn(batch, config)[POINTS_FEATURE])
-    folder = next(source.glob("made_up_*"))
-    names = sorted(path.stem for path in (folder / "points").glob("*.pts"))[: 2 * BATCH]
-    loaded = load(folder, DEMO_CATEGORIES[CATEGORY].parts, names, count)
+    manifest = read_manifest(data)
+    clouds = list(read_split(data, manifest, "train"))[:BATCH]
+    batch, config = ragged_batch(clouds), transform_config(manifest.categories, count)
+    graph = tf.function(lambda: preprocessing_fn(batch, config)[features.POINTS])
+    folder, names = shape_names(source)
+    loaded = load(folder, DEMO_CATEGORIES[CATEGORY].parts, names[: 2 * BATCH], count)
     ours, theirs = [], []
     for turn in range(rounds + 1):
         start = time.perf_counter()
@@ -149,7 +143,7 @@ def compare_graph(data: Path, source: Path, count: int, rounds: int) -> tuple[fl
         preprocess(loaded, count)
         # The first turn traces the graph; it does not count.
         if turn:
-            ours.append((middle - start) / (5 * len(records)))
+            ours.append((middle - start) / (5 * len(clouds)))
             theirs.append((time.perf_counter() - middle) / len(loaded))
     return statistics.median(ours), statistics.median(theirs)
 
@@ -165,9 +159,8 @@ def run_component(data: Path, folder: Path, count: int) -> tuple[float, int]:
     from components.transform.component import Transform
     from components.transform.executor import Executor
     from pipeline.beam_settings import BeamSettings, beam_args
-    from preprocessing.conversion.manifest import MANIFEST, Manifest
 
-    manifest = Manifest.from_text((data / MANIFEST).read_text())
+    manifest = read_manifest(data)
     examples = standard_artifacts.Examples()
     examples.uri = str(folder / "examples")
     examples.split_names = artifact_utils.encode_split_names(["train", "val"])
@@ -184,10 +177,7 @@ def run_component(data: Path, folder: Path, count: int) -> tuple[float, int]:
         schema=tfx.dsl.Channel(type=standard_artifacts.Schema),
         preprocessing_fn="preprocessing.tensors.transform.preprocessing_fn",
         splits_config=tfx.proto.SplitsConfig(analyze=["train"], transform=["train", "val"]),
-        custom_config={
-            "transform": {"points_per_cloud": count},
-            "categories": [category.to_json() for category in manifest.categories],
-        },
+        custom_config=transform_config(manifest.categories, count),
         disable_statistics=True,
     )
     outputs = {}

@@ -28,8 +28,8 @@ from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.utils import model_util
 
 from model.bootstrap import HEADLINES, interval, replicate_scores, replicate_tally
+from model.export.signatures import CALIBRATION, CONFUSION
 from model.metrics import CategoryTally, merge, score, tally_cloud
-from model.signatures import CALIBRATION, CONFUSION
 from schema.categories import Category, part_names
 from schema.record import CATEGORY, SHAPE_ID
 

@@ -1,9 +1,6 @@
-"""What training minimises: cross-entropy over annotated points, and orthogonality per cloud.
+"""Losses: cross-entropy over annotated points, with optional class weights.
 
-    labels int [B, N], logits [B, N, K]  -> cross_entropy   scalar
-    feature transform [B, C, C]          -> orthogonality   scalar
-
-Both are computed in float32 at least, whatever the network's compute type is.
+Computed in float32, or float64 for float64 logits, whatever the network's compute type is.
 """
 
 from __future__ import annotations
@@ -21,19 +18,11 @@ LARGEST_CLASS_WEIGHT = 10.0
 
 
 def cross_entropy(labels: Any, logits: Any, class_weights: Sequence[float] | None = None) -> Any:
-    """Mean cross-entropy over all annotated points of the batch.
+    """Mean cross-entropy over the annotated points of the batch, a scalar; 0 without any.
 
-    Each annotated point counts alike, so a cloud with more of them counts more. With class weights
-    it is the weighted mean, sum(weight * loss) / sum(weight), each point weighing what its label's
-    class weighs.
-
-    Args:
-      labels: int [B, N], class of each point; -1 counts nowhere.
-      logits: float [B, N, K].
-      class_weights: K non-negative weights, or None for equal ones.
-
-    Returns:
-      A scalar; 0 if no point is annotated.
+    Takes labels int [B, N], -1 unannotated, and logits [B, N, K]. With K class weights it is the
+    weighted mean, sum(weight * loss) / sum(weight). All points of the batch have the same weight,
+    so that a cloud with more annotated points counts more.
     """
     logits = _at_least_float32(logits)
     labels = ops.convert_to_tensor(labels)
@@ -42,17 +31,12 @@ def cross_entropy(labels: Any, logits: Any, class_weights: Sequence[float] | Non
     losses = ops.sparse_categorical_crossentropy(classes, logits, from_logits=True)
     weights = ops.cast(point_weights(labels, class_weights), logits.dtype)
     total = ops.sum(weights)
-    # Where nothing is annotated the sum above the line is 0 as well.
+    # Without an annotated point both sums are 0.
     return ops.sum(losses * weights) / ops.where(total > 0, total, ops.ones_like(total))
 
 
 def point_weights(labels: Any, class_weights: Sequence[float] | None = None) -> Any:
-    """What each point counts in `cross_entropy`: float [B, N], 0 where it is unannotated.
-
-    Args:
-      labels: int [B, N]; -1 unannotated.
-      class_weights: K non-negative weights, or None for equal ones.
-    """
+    """Weight of each point in `cross_entropy`, float [B, N]; 0 where the label is -1."""
     labels = ops.convert_to_tensor(labels)
     annotated = ops.not_equal(labels, UNANNOTATED)
     if class_weights is None:
@@ -63,17 +47,11 @@ def point_weights(labels: Any, class_weights: Sequence[float] | None = None) -> 
 
 
 def class_weights(class_points: Any, kind: str) -> list[float]:
-    """Weights that let classes of few points count more.
+    """K weights from the annotated points of each class in train, int [K].
 
-    Args:
-      class_points: int [K], annotated points of each class in the training split.
-      kind: inverse_sqrt, the square root of how many times as many points the largest class has;
-        inverse_frequency, that number itself.
-
-    Returns:
-      K weights from 1, the largest class's, to `LARGEST_CLASS_WEIGHT`: a class of a handful of
-      points, often mislabelled ones, must not outweigh the rest. A class without a point has 1; it
-      weighs nothing, since a point weighs what its label's class weighs.
+    "inverse_frequency" is the largest class's points divided by the class's, "inverse_sqrt" its
+    square root; at most LARGEST_CLASS_WEIGHT, so that a handful of points, often mislabelled ones,
+    does not outweigh the rest. A class without points has weight 1, which has no effect.
     """
     points = np.asarray(class_points, np.float64)
     ratios = points.max(initial=0) / np.where(points > 0, points, np.inf)

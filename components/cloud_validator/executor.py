@@ -42,7 +42,7 @@ from components.cloud_validator.checks import (
 )
 from components.cloud_validator.stored_record import parse
 from components.settings import ValidationSettings
-from model.run_arguments import is_record_file
+from model.training.input_pipeline import is_record_file
 from schema.categories import Category
 
 FINDINGS_FILE = "findings.jsonl"

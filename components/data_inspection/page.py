@@ -18,8 +18,8 @@ from components.data_inspection.survey import (
 from components.data_inspection.terminal_table import MOST_FINDINGS, shape_rows
 from components.data_inspection.wording import counted, median_text, printable
 from components.html_page import render
-from model.chart_frame import BLUE, GREEN, INK, VERMILION, new_figure, to_png
 from preprocessing.progress import progress
+from reports.charts import BLUE, GREEN, INK, VERMILION, new_figure, to_png
 from reports.cloud_picture import draw_cloud
 from schema.categories import UNANNOTATED_COLOUR, Category
 from schema.record import UNLABELLED

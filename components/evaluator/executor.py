@@ -18,7 +18,7 @@ from tfx.utils import io_utils, path_utils
 from components import segmentation_metrics
 from components.evaluator import slicing
 from components.evaluator.verdict import judge
-from model.signatures import EVALUATION_VERSION, PARTS_ASSET
+from model.export.signatures import EVALUATION_VERSION, PARTS_ASSET
 
 METRICS = segmentation_metrics.__name__
 NO_BASELINE = "there is no other blessed model to compare with"

@@ -24,8 +24,8 @@ from tfx.utils import io_utils, path_utils
 from components.model_server_probe import answer_requests
 from components.segmentation_report.executor import SPLIT, read_clouds, sample_clouds
 from components.settings import ProbeSettings
-from model.network import limit_to_category
-from model.trained_network import load_trained_network
+from model.export.trained_network import load_trained_network
+from model.networks.interface import limit_to_category
 from preprocessing.conversion.records import to_example
 from preprocessing.tensors.normalisation import normalise
 from schema.categories import Category, class_ranges
@@ -178,12 +178,9 @@ def expected(
     found = []
     for cloud in clouds:
         points = normalise(tf.constant(cloud.points[np.newaxis]))
-        if len(categories) > 1:
-            category = tf.constant([index[cloud.category]], tf.int64)
-            logits = network({POINTS: points, CATEGORY: category}, training=False)
-            logits = limit_to_category(logits, category, class_ranges(categories))
-        else:
-            logits = network(points, training=False)
+        category = tf.constant([index[cloud.category]], tf.int64)
+        logits = network(points, category=category, training=False)
+        logits = limit_to_category(logits, category, class_ranges(categories))
         found.append(tf.nn.softmax(logits).numpy()[0])
     return found
 

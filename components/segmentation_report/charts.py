@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.chart_frame import BLUE, INK, new_figure, to_png
+from reports.charts import BLUE, INK, new_figure, to_png
 
 
 def draw_histogram(shape_ious: Sequence[float]) -> bytes:

@@ -40,7 +40,7 @@ from components.segmentation_report.page import (
     build_page,
 )
 from components.turnable_cloud import encode_colours, encode_parts, encode_points, evenly_spread
-from model.curves import CURVES_FILE
+from model.training.curves import CURVES_FILE
 from model.metrics import confusion, shape_iou
 from preprocessing.conversion.records import from_example
 from reports.cloud_picture import draw_cloud
@@ -222,7 +222,7 @@ def segment(
     """Has the exported model name the part of every point.
 
     Args:
-      served: a loaded SavedModel, see model/signatures.py.
+      served: a loaded SavedModel, see model/export/signatures.py.
       records: labelled clouds of these categories.
       categories: the model's, in the order of its classes.
     """

@@ -12,7 +12,7 @@ from components.evaluator.verdict import Verdict
 from components.html_page import render
 from components.segmentation_metrics import NO_ANSWER
 from components.segmentation_report.charts import draw_histogram
-from model.curves_picture import draw_curves
+from reports.charts import draw_curves
 from schema.categories import Category, part_names
 
 TEMPLATE = Path(__file__).with_name("page.html")

@@ -175,7 +175,7 @@ def test_training_evaluation_and_serving_see_the_same_features(first_run, tmp_pa
     import numpy as np
     import tensorflow as tf
 
-    from model.signatures import Segmenter
+    from model.export.signatures import Segmenter
     from preprocessing.conversion.records import from_example
     from preprocessing.tensors.normalisation import normalise
     from schema.categories import Category
@@ -183,7 +183,7 @@ def test_training_evaluation_and_serving_see_the_same_features(first_run, tmp_pa
     class Echo(tf.Module):
         """Stands in for the network: its logits are the features that it is given."""
 
-        def __call__(self, points, training=False):
+        def __call__(self, points, category=None, valid=None, training=False):
             return points
 
     runs, _, _ = first_run

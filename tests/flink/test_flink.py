@@ -26,7 +26,7 @@ from components.evaluator.metrics import CANDIDATE, metrics_by_slice
 from components.evaluator.standalone import evaluate
 from deploy.flink.cluster import FlinkCluster, flink_libraries
 from deploy.flink.job_server import job_server_jar, missing_tools
-from model.run_arguments import is_record_file
+from model.training.input_pipeline import is_record_file
 from pipeline.beam_settings import CONVERSION, beam_args
 from pipeline.config import load_config, parse_config
 from pipeline.graph import Places, create_pipeline, evaluation_config

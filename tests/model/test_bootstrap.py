@@ -1,104 +1,84 @@
-"""Bootstrap intervals: against NumPy's own resampling, and what they must not depend on."""
+"""Bootstrap intervals against NumPy's own resampling."""
 
 import math
 
 import numpy as np
 import pytest
 
-from model.bootstrap import (
-    CONFIDENCE,
-    FEWEST_CLOUDS,
-    REPLICATES,
-    interval,
-    replicate_scores,
-    replicate_tally,
-    replicate_weights,
-)
+from model import bootstrap
 from model.metrics import confusion, shape_iou, tally_cloud
 
 
-def made(count, seed=0):
-    """Confusions of `count` clouds of three parts."""
-    rng = np.random.default_rng(seed)
-    found = []
+def made(count):
+    """Confusions of clouds of three parts, 50 points each."""
+    rng = np.random.default_rng(0)
     for _ in range(count):
         truth = rng.integers(0, 3, 50)
-        prediction = np.where(rng.random(50) < rng.uniform(0.3, 1), truth, rng.integers(0, 3, 50))
-        found.append(confusion(truth, prediction, 3))
-    return found
+        answer = np.where(rng.random(50) < rng.uniform(0.3, 1), truth, rng.integers(0, 3, 50))
+        yield confusion(truth, answer, 3)
 
 
-def scores_of(confusions, category="Tool"):
-    sums = sum(
-        replicate_tally(f"shape {i}", tally_cloud(counts)) for i, counts in enumerate(confusions)
-    )
-    return replicate_scores({category: sums})
+def summed(confusions):
+    tallies = map(tally_cloud, confusions)
+    return sum(bootstrap.replicate_tally(f"shape {i}", tally) for i, tally in enumerate(tallies))
+
+
+def scores_of(confusions):
+    return bootstrap.replicate_scores({"Tool": summed(confusions)})
 
 
 def test_weights_are_poisson_of_mean_one_and_follow_from_the_id():
-    weights = np.stack([replicate_weights(f"shape {i}") for i in range(400)])
-    assert weights.shape == (400, REPLICATES)
+    weights = np.stack([bootstrap.replicate_weights(f"shape {i}") for i in range(400)])
+    assert weights.shape == (400, bootstrap.REPLICATES)
     assert weights.mean() == pytest.approx(1, abs=0.01)
     assert weights.var() == pytest.approx(1, abs=0.02)
     assert (weights == 0).mean() == pytest.approx(math.exp(-1), abs=0.005)
-    np.testing.assert_array_equal(weights[7], replicate_weights("shape 7"))
+    np.testing.assert_array_equal(weights[7], bootstrap.replicate_weights("shape 7"))
     # Clouds are drawn independently.
     assert abs(np.corrcoef(weights[:50]) - np.eye(50)).max() < 0.15
 
 
 def test_one_resampled_set_by_hand():
-    confusions = made(6)
-    found = scores_of(confusions)
-    times = np.array([replicate_weights(f"shape {i}")[11] for i in range(6)])
-    ious = np.array([shape_iou(counts) for counts in confusions])
-    assert found["instance_miou"][11] == pytest.approx((times * ious).sum() / times.sum())
-    hits = sum(int(t * np.trace(counts)) for t, counts in zip(times, confusions, strict=True))
-    points = sum(int(t * counts.sum()) for t, counts in zip(times, confusions, strict=True))
-    assert found["point_accuracy"][11] == pytest.approx(hits / points)
+    confusions = np.stack(list(made(6)))
+    scores = scores_of(confusions)
+    times = np.array([bootstrap.replicate_weights(f"shape {i}")[11] for i in range(6)])
+    ious = [shape_iou(counts) for counts in confusions]
+    assert scores["instance_miou"][11] == pytest.approx(np.average(ious, weights=times))
+    accuracies = np.trace(confusions, axis1=1, axis2=2) / 50
+    assert scores["point_accuracy"][11] == pytest.approx(np.average(accuracies, weights=times))
 
 
 def test_intervals_are_those_of_drawing_with_replacement():
-    confusions = made(80)
-    ious = np.array([shape_iou(counts) for counts in confusions])
-    rng = np.random.default_rng(1)
-    drawn = ious[rng.integers(0, 80, (20_000, 80))].mean(axis=1)
-    tail = (1 - CONFIDENCE) / 2
+    ious = np.array([shape_iou(counts) for counts in made(80)])
+    drawn = ious[np.random.default_rng(1).integers(0, 80, (20_000, 80))].mean(axis=1)
+    tail = (1 - bootstrap.CONFIDENCE) / 2
     expected = np.quantile(drawn, [tail, 1 - tail])
-    low, high = interval(scores_of(confusions)["instance_miou"], 80)
-    width = expected[1] - expected[0]
-    assert low == pytest.approx(expected[0], abs=0.12 * width)
-    assert high == pytest.approx(expected[1], abs=0.12 * width)
+    ends = bootstrap.interval(scores_of(made(80))["instance_miou"], 80)
+    assert ends == pytest.approx(expected, abs=0.12 * (expected[1] - expected[0]))
 
 
-def test_two_models_are_held_on_the_same_sets():
-    better = made(30)
-    worse = [counts.copy() for counts in better]
+def test_two_models_are_compared_on_the_same_sets():
+    worse = list(made(30))
     for counts in worse:  # each cloud loses one point of its first part to no answer
         counts[0, 0] -= 1
         counts[0, 3] += 1
-    one, other = scores_of(better)["point_accuracy"], scores_of(worse)["point_accuracy"]
-    alone, _ = interval(one, 30)
-    low, high = interval(one - other, 30)
+    one, other = scores_of(made(30))["point_accuracy"], scores_of(worse)["point_accuracy"]
     # The difference is the same in every set, however much the clouds differ among themselves.
-    assert low == pytest.approx(1 / 50) and high == pytest.approx(1 / 50)
-    assert alone < np.median(one) - 1 / 50
+    assert bootstrap.interval(one - other, 30) == pytest.approx((1 / 50, 1 / 50))
+    assert bootstrap.interval(one, 30)[0] < np.median(one) - 1 / 50
 
 
-def test_category_miou_leaves_out_what_a_set_does_not_hold():
-    (only,) = made(1)
-    rare = replicate_tally("rare", tally_cloud(only))
-    common = sum(
-        replicate_tally(f"shape {i}", tally_cloud(counts)) for i, counts in enumerate(made(20))
-    )
-    found = replicate_scores({"Common": common, "Rare": rare})
+def test_category_miou_leaves_out_categories_that_a_set_lacks():
+    rare = bootstrap.replicate_tally("rare", tally_cloud(next(made(1))))
+    common = summed(made(20))
+    scores = bootstrap.replicate_scores({"Common": common, "Rare": rare})
     absent = rare[:, 0] == 0
-    np.testing.assert_allclose(
-        found["category_miou"][absent], (common[:, 3] / common[:, 0])[absent]
-    )
+    assert absent.any()
+    expected = (common[:, 3] / common[:, 0])[absent]
+    np.testing.assert_allclose(scores["category_miou"][absent], expected)
 
 
-def test_few_clouds_have_no_interval():
-    found = scores_of(made(FEWEST_CLOUDS))["instance_miou"]
-    assert not math.isnan(interval(found, FEWEST_CLOUDS)[0])
-    assert math.isnan(interval(found, FEWEST_CLOUDS - 1)[0])
-    assert all(math.isnan(end) for end in interval(replicate_scores({})["instance_miou"], 0))
+@pytest.mark.parametrize("clouds", [0, bootstrap.FEWEST_CLOUDS - 1])
+def test_few_clouds_have_no_interval(clouds):
+    for scores in (bootstrap.replicate_scores({}), scores_of(made(bootstrap.FEWEST_CLOUDS))):
+        assert np.isnan(bootstrap.interval(scores["instance_miou"], clouds)).all()

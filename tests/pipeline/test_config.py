@@ -4,7 +4,6 @@ import itertools
 
 import pytest
 
-from model.network import build_network
 from pipeline.config import (
     PipelineConfig,
     describe_fields,
@@ -41,7 +40,7 @@ def test_a_preset_loads_and_comes_back_from_yaml(name):
 
 def test_the_published_examples_network_has_7370062_parameters():
     config = load_config("keras_example")
-    assert build_network(config.network, num_classes=5).count_params() == 7_370_062
+    assert config.network.build(5).count_params() == 7_370_062
     assert config.transform.points_per_cloud == 1024
     assert config.training.epochs == 60
 
@@ -61,14 +60,14 @@ def test_the_papers_network_by_hand():
     joined = 64 + 128 + 128 + 128 + 512 + 2048 + 16
     expected = transform(3) + transform(128) + layers(3, 64, 128, 128) + layers(128, 512, 2048)
     expected += layers(joined, 256, 256, 128) + 129 * 50
-    network = build_network(config.network, parts, len(SHAPENET_CATEGORIES))
+    network = config.network.build(parts, len(SHAPENET_CATEGORIES))
     assert (parts, network.count_params()) == (50, expected)
 
 
 def test_the_light_network_is_a_fifth_of_the_airplanes_without_feature_transform():
     light, airplane = (load_config(name).network for name in ("light", "airplane"))
     assert not light.feature_transform
-    assert build_network(light, 4).count_params() < build_network(airplane, 4).count_params() / 5
+    assert light.build(4).count_params() < airplane.build(4).count_params() / 5
 
 
 def test_an_empty_file_is_the_default(tmp_path):
@@ -119,7 +118,7 @@ BOUND = "{part_iou_of: {engine: {minimun: 0.5}}}"
         ("training: 5", "training: found 5"),
         ("training: {precision: half}", "precision: found 'half'; input should be 'auto', "),
         ("data: {split: {train: 0.5}}", "data.split: train + val + test add up to 0.8"),
-        ("network: {head_widths: []}", "network: head_widths is []; it needs at least one"),
+        ("network: {head_widths: []}", "network.head_widths: found []"),
         ("name: Point-Net", "name: found 'Point-Net'"),
         (
             "{transform: {points_per_cloud: 100}, training: {points_per_draw: 101}}",
@@ -229,3 +228,19 @@ def test_an_unknown_precision_is_said():
         parse_config("training: {precision: int8}", "mine.yaml")
     assert "training.precision: found 'int8'" in str(refused.value)
     assert "'float32', 'bfloat16' or 'float16'" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        ("training: {batch_size: 1}", ("training.batch_size", "2")),
+        ("{training: {warm_start: last_blessed}, tuning: {trials: 3}}", ("trials", "warm_start")),
+        ("training: {final_learning_rate: 0.01}", ("final_learning_rate", "0.001")),
+        ("training: {seed: -1}", ("training.seed", "-1")),
+        ("network: {transform_dense_widths: [-5]}", ("network.transform_dense_widths", "-5")),
+    ],
+)
+def test_settings_that_would_fail_after_hours_are_refused(text, facts):
+    with pytest.raises(UserError) as refused:
+        parse_config(text, "mine.yaml")
+    assert all(fact in refused.value.message for fact in facts)

@@ -12,7 +12,7 @@ from preprocessing.conversion.manifest import Manifest
 from preprocessing.conversion.records import Writer, from_example, read_records, to_example
 from schema.errors import UserError
 from schema.record import UNKNOWN_CATEGORY, Cloud
-from tests.model.test_signatures import ROCKET, cloud
+from tests.model.export.made_network import ROCKET, cloud
 from tests.pipeline.test_segment import exported
 
 

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from model.signatures import export
+from model.export.signatures import export
 from pipeline.cli import main
 from pipeline.segmented_folder import COLUMNS
 from preprocessing.clouds.files import read_cloud
 from serving import grpc_client, rest_client
 from serving.exported_model import ExportedModel
 from tests.components.headless_browser import Browser, needs_browser
-from tests.model.test_signatures import MUG, ROCKET, cloud, make_network
+from tests.model.export.made_network import MUG, ROCKET, cloud, make_network
 from tests.serving.loopback_server import LoopbackServer
 
 CHECKOUT = Path(__file__).parents[2]

@@ -24,7 +24,7 @@ from pipeline.cli import main
 from requirements.environment import ROOT
 from serving.exported_model import ExportedModel
 from serving.model_config import read_config
-from tests.model.test_signatures import ROCKET, cloud
+from tests.model.export.made_network import ROCKET, cloud
 from tests.pipeline.test_segment import exported
 from tests.programs import put_program
 

@@ -6,8 +6,8 @@ what only the double does is asked of `one_double` and `two_double`.
 
 import pytest
 
-from model.signatures import export
-from tests.model.test_signatures import MUG, ROCKET, make_network
+from model.export.signatures import export
+from tests.model.export.made_network import MUG, ROCKET, make_network
 from tests.serving.loopback_server import LoopbackServer
 from tests.serving.real_server import PROGRAM, real_server
 

@@ -20,7 +20,7 @@ from schema.errors import UserError
 from serving.exported_model import ExportedModel, exported_folder
 from serving.grpc_client import GrpcClient
 from serving.rest_client import RestClient
-from tests.model.test_signatures import cloud
+from tests.model.export.made_network import cloud
 
 SIZES = (60, 1, 25)
 CLIENTS = pytest.mark.parametrize("kind", [GrpcClient, RestClient])

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.signatures import PARTS_ASSET, export
+from model.export.signatures import PARTS_ASSET, export
 from preprocessing.conversion.records import to_example
 from schema.record import Cloud
 from tests.fetching import fetched_and_built
-from tests.model.test_signatures import MUG, ROCKET, cloud, make_network
+from tests.model.export.made_network import MUG, ROCKET, cloud, make_network
 
 JAVA = Path(__file__).parent / "java"
 # The TensorFlow in Java's package; another version's kernels may differ in the last bits.

@@ -8,12 +8,12 @@ import shutil
 import numpy as np
 import pytest
 
-from model.settings import ServingSettings
-from model.signatures import export
+from model.export.settings import ServingSettings
+from model.export.signatures import export
 from serving.exported_model import ExportedModel
 from serving.grpc_client import GrpcClient
 from serving.rest_client import RestClient
-from tests.model.test_signatures import MUG, ROCKET, cloud, make_network
+from tests.model.export.made_network import MUG, ROCKET, cloud, make_network
 from tests.serving.load import run_load
 from tests.serving.loopback.batching import BatchingSettings
 from tests.serving.loopback_server import LoopbackServer

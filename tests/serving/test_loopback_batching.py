@@ -20,7 +20,7 @@ from serving.exported_model import ExportedModel
 from serving.grpc_client import GrpcClient
 from serving.padded_request import answers_of
 from serving.rest_client import RestClient
-from tests.model.test_signatures import cloud
+from tests.model.export.made_network import cloud
 from tests.serving.loopback.batching import Batcher, BatchingSettings
 from tests.serving.loopback.refusal import Refusal
 from tests.serving.loopback_server import LoopbackServer

@@ -17,11 +17,11 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.config import model_server_config_pb2
 
-from model.signatures import export
+from model.export.signatures import export
 from schema.errors import UserError
 from serving.exported_model import ExportedModel
 from serving.grpc_client import GrpcClient
-from tests.model.test_signatures import ROCKET, cloud, make_network
+from tests.model.export.made_network import ROCKET, cloud, make_network
 from tests.serving.loopback_server import LoopbackServer
 
 STATES = get_model_status_pb2.ModelVersionStatus

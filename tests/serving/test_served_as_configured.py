@@ -5,14 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from model.signatures import export
+from model.export.signatures import export
 from schema.errors import UserError
 from serving.batches import MOST_CLOUDS
 from serving.exported_model import ExportedModel
 from serving.grpc_client import GrpcClient
 from serving.model_config import SHIPPED, empty_config, model_of, serve_labelled
 from serving.rest_client import RestClient
-from tests.model.test_signatures import ROCKET, cloud, make_network
+from tests.model.export.made_network import ROCKET, cloud, make_network
 from tests.serving.loopback.batching import BatchingSettings
 from tests.serving.loopback_server import LoopbackServer
 from tests.serving.test_clients import CLIENTS, PAUSE, assert_same, clouds

@@ -24,7 +24,7 @@ from google.protobuf import (
 from kubernetes import client as kubernetes_client
 from tensorflow_serving.config import model_server_config_pb2
 
-from model.settings import ServingSettings
+from model.export.settings import ServingSettings
 from serving.batches import MOST_CLOUDS
 from serving.model_config import (
     IMAGE_TAG,

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from model.settings import ServingSettings
+from model.export.settings import ServingSettings
 from pipeline.cli import main
 from serving.batches import MOST_CLOUDS
 from serving.model_config import IMAGE_TAG, SHIPPED

@@ -9,14 +9,8 @@ import tensorflow as tf
 
 from components.evaluator.metrics import CANDIDATE, metrics_by_slice
 from components.evaluator.standalone import evaluate, stage_clouds, stage_model
-from model.signatures import (
-    CALIBRATION,
-    CONFUSION,
-    EVALUATION_VERSION,
-    PARTS_ASSET,
-    calibration_counts,
-    confusion_counts,
-)
+from model.export.counts import calibration_counts, confusion_counts
+from model.export.signatures import CALIBRATION, CONFUSION, EVALUATION_VERSION, PARTS_ASSET
 from pipeline.beam_settings import beam_args
 from pipeline.config import load_config
 from pipeline.graph import Places, evaluation_config

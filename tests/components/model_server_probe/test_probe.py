@@ -19,10 +19,10 @@ from components.model_server_probe.executor import (
     read_reasons,
 )
 from components.settings import ProbeSettings
-from model.signatures import export
-from model.trained_network import save_trained_network
+from model.export.signatures import export
+from model.export.trained_network import save_trained_network
 from schema.record import Cloud
-from tests.model.test_signatures import MUG, ROCKET, cloud, make_network
+from tests.model.export.made_network import MUG, ROCKET, cloud, make_network
 
 
 def clouds(categories):
@@ -37,7 +37,7 @@ def trained(folder, categories):
     network = make_network(sum(len(c.parts) for c in categories), len(categories))
     served = folder / "Format-Serving"
     export(network, categories, str(served))
-    save_trained_network(network, str(served))
+    save_trained_network(network, categories, str(served))
     return str(served)
 
 
@@ -66,7 +66,7 @@ def test_limits_and_other_weights_are_refused(tmp_path):
 
     # The weights beside it are those of another network: what is served is not what was trained.
     other = make_network(3, 1, seed=4)
-    save_trained_network(other, served)
+    save_trained_network(other, (ROCKET,), served)
     reasons = probe(served, clouds((ROCKET,)), (ROCKET,), ProbeSettings()).reasons
     assert "shape 40 by serving_default: a probability is 0." in reasons[0]
     assert {reason.split(":")[0].split(" by ")[1] for reason in reasons} == {
@@ -82,7 +82,7 @@ def test_a_network_of_nan_and_a_damaged_model_are_refused(tmp_path):
     network.logits_kernel.assign(np.full(network.logits_kernel.shape, np.nan))
     served = tmp_path / "nan" / "Format-Serving"
     export(network, (ROCKET,), str(served))
-    save_trained_network(network, str(served))
+    save_trained_network(network, (ROCKET,), str(served))
     reasons = probe(str(served), clouds((ROCKET,)), (ROCKET,), ProbeSettings()).reasons
     assert "shape 40 by serving_default: 40 of 40 points got no answer" in reasons
 

@@ -38,6 +38,7 @@ setup(
         "PyYAML>=6",
         "requests>=2.31",
         "rich>=13",
+        "tenacity>=8",
         "tensorboard",
         "tensorflow-serving-api",
     ],

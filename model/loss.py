@@ -61,26 +61,6 @@ def class_weights(class_points: Any, kind: str) -> list[float]:
     return [float(weight) for weight in weights]
 
 
-def orthogonality(transform: Any, weight: float) -> Any:
-    """How far each cloud's transform is from a rotation: weight * mean_b ||T_b T_b' - I||_F^2.
-
-    Each cloud's matrix meets only itself, and the mean over clouds makes the loss independent of
-    the batch size (appendix C, equation 2).
-
-    Args:
-      transform: float [B, C, C].
-      weight: factor of the loss; 1e-3 in the paper.
-
-    Returns:
-      A scalar.
-    """
-    transform = _at_least_float32(transform)
-    gram = ops.matmul(transform, ops.transpose(transform, (0, 2, 1)))
-    distance = gram - ops.eye(transform.shape[-1], dtype=transform.dtype)
-    # Not `ops.mean`, which on JAX rounds float64 to float32.
-    return weight * ops.sum(ops.square(distance)) / ops.cast(ops.shape(gram)[0], gram.dtype)
-
-
 def _at_least_float32(tensor: Any) -> Any:
     tensor = ops.convert_to_tensor(tensor)
     dtype = keras.backend.standardize_dtype(tensor.dtype)

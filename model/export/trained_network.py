@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import tensorflow as tf
 
 from model.networks.families import NetworkSettings
 from model.networks.interface import SegmentationNetwork
-from schema.categories import Category
 
 
 def weights_path(serving_model_dir: str) -> str:
@@ -24,15 +21,12 @@ def weights_path(serving_model_dir: str) -> str:
     return os.path.join(serving_model_dir, "assets.extra", "network.weights.h5")
 
 
-def save_trained_network(
-    network: SegmentationNetwork, categories: Sequence[Category], serving_model_dir: str
-) -> None:
-    """Writes the weights, and the settings and categories that they belong to."""
+def save_trained_network(network: SegmentationNetwork, serving_model_dir: str) -> None:
+    """Writes the weights and the settings that make the same network."""
     about = {
         "settings": network.settings.model_dump(mode="json"),
         "num_classes": network.num_classes,
         "num_categories": network.num_categories,
-        "categories": [category.to_json() for category in categories],
     }
     path = weights_path(serving_model_dir)
     tf.io.gfile.makedirs(os.path.dirname(path))
@@ -47,10 +41,12 @@ def save_trained_network(
 
 def load_trained_network(serving_model_dir: str) -> SegmentationNetwork:
     """The network that `save_trained_network` wrote, in float32; FileNotFoundError without one."""
-    about = read_about(serving_model_dir)
-    path = weights_path(serving_model_dir)
-    if not tf.io.gfile.exists(path):
-        raise FileNotFoundError(path)
+    about_path, path = _about_path(serving_model_dir), weights_path(serving_model_dir)
+    for needed in (about_path, path):
+        if not tf.io.gfile.exists(needed):
+            raise FileNotFoundError(needed)
+    with tf.io.gfile.GFile(about_path, "r") as file:
+        about = json.loads(file.read())
     settings = NetworkSettings.model_validate(about["settings"])
     network = settings.build(about["num_classes"], about["num_categories"])
     with TemporaryDirectory() as folder:
@@ -58,19 +54,6 @@ def load_trained_network(serving_model_dir: str) -> SegmentationNetwork:
         tf.io.gfile.copy(path, local)
         network.load_weights(local)
     return network
-
-
-def read_about(serving_model_dir: str) -> dict[str, Any]:
-    """`settings`, `num_classes`, `num_categories` and `categories` of the trained network.
-
-    Models exported by earlier releases have no `categories`. FileNotFoundError without a network.
-    """
-    path = _about_path(serving_model_dir)
-    if not tf.io.gfile.exists(path):
-        raise FileNotFoundError(path)
-    with tf.io.gfile.GFile(path, "r") as file:
-        about: dict[str, Any] = json.loads(file.read())
-    return about
 
 
 def _about_path(serving_model_dir: str) -> str:

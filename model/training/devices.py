@@ -13,9 +13,6 @@ from model.training.workers import workers_of_environment
 from schema.errors import UserError
 
 _TENSOR_FLOAT16, _TENSOR_BFLOAT16 = (7, 0), (8, 0)
-# The newest GPUs that the locked TensorFlows are built for (2.16 and 2.21, CUDA 12.3 and 12.5). On
-# newer ones XLA ends the process without a Python error: "PTX version 8.5 does not support target".
-_NEWEST_KNOWN = (9, 0)
 # NCCL takes some 10 MB of a container's shared memory for each pair of GPUs and channel.
 _SHARED_MEMORY, _ENOUGH_SHARED_MEMORY = "/dev/shm", 2**30
 
@@ -58,23 +55,9 @@ def training_strategy() -> tf.distribute.Strategy:
     """How a step is shared: among the workers of TF_CONFIG, this machine's GPUs, or not at all.
 
     With several workers it must be called before TensorFlow computes anything; it waits for the
-    others, an hour at most. Raises UserError if TF_CONFIG cannot be used, another worker is
-    missing, or a GPU is newer than TensorFlow.
+    others, an hour at most. Raises UserError if TF_CONFIG cannot be used or another worker is
+    missing.
     """
-    gpus = _gpus()
-    for gpu in gpus:
-        if gpu.get("compute_capability", (0, 0)) > _NEWEST_KNOWN:
-            capability, newest = (
-                ".".join(map(str, version))
-                for version in (gpu["compute_capability"], _NEWEST_KNOWN)
-            )
-            raise UserError(
-                "cannot_train",
-                f"the GPU {gpu.get('device_name', 'unnamed')} has compute capability {capability}, "
-                f"and TensorFlow {tf.__version__} is built for up to {newest}. Set "
-                "CUDA_VISIBLE_DEVICES=-1 to train on the CPU, or use a GPU of the generations "
-                "Volta to Hopper",
-            )
     hosts = workers_of_environment()
     if len(hosts) > 1:
         logging.info("Waiting for the %d workers of TF_CONFIG: %s", len(hosts), ", ".join(hosts))
@@ -87,6 +70,7 @@ def training_strategy() -> tf.distribute.Strategy:
                 f"{' '.join(str(error).split())[:300]}. Start the same command on all of them, "
                 "each with its own task in TF_CONFIG and a port that the others can reach",
             ) from error
+    gpus = tf.config.list_physical_devices("GPU")
     if len(gpus) < 2:
         return tf.distribute.get_strategy()
     if (

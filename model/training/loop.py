@@ -38,13 +38,13 @@ def train(
     directory: str,
     checkpoints: Checkpoints | None = None,
     strategy: tf.distribute.Strategy | None = None,
-    initial_weights: str | None = None,
+    initial_weights: list[np.ndarray] | None = None,
 ) -> SegmentationNetwork:
     """Trains and returns the network with the weights of its best epoch, in float32.
 
     `directory` gets curves.csv and TensorBoard's events. The checkpoints must be this job's own
     (`Job.identity`) and seen by all workers; without them a training cannot be resumed.
-    `initial_weights` is a weights file of a network that fits.
+    `initial_weights` are those of a network that fits.
 
     Raises UserError if the job does not fit data or devices, the workers found different
     checkpoints, the loss is not finite, or memory or disk ran out.
@@ -83,7 +83,7 @@ class TrainingLoop:
         strategy: tf.distribute.Strategy,
         directory: str,
         checkpoints: Checkpoints | None,
-        initial_weights: str | None,
+        initial_weights: list[np.ndarray] | None,
     ):
         settings, replicas = job.settings, strategy.num_replicas_in_sync
         policy = dtype_policy(settings.precision)
@@ -95,7 +95,7 @@ class TrainingLoop:
             keras.utils.set_random_seed(settings.seed)
             self.network = job.new_network(policy)
             if initial_weights is not None:
-                self.network.load_weights(initial_weights)
+                self.network.set_weights(initial_weights)
             warmup = job.steps_until(settings.warmup_epochs)
             optimizer = make_optimizer(settings, job.steps_until(settings.epochs), warmup, replicas)
             self.step = TrainingStep(self.network, optimizer, job.class_weights())

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from model.export.settings import ServingSettings
 from model.export.signatures import PARTS_ASSET, export
-from model.export.trained_network import read_about, save_trained_network, weights_path
+from model.export.trained_network import load_trained_network, save_trained_network
 from model.training.checkpoints import Checkpoints
 from model.training.cuda import load_cuda_libraries
 from model.training.devices import is_chief, training_strategy
@@ -62,8 +62,8 @@ def run_fn(fn_args: Any) -> None:
         )
         checkpoints = Checkpoints(os.path.join(config["training_state"], name), chief)
     next_start = f"training {'is resumed from the last checkpoint' if checkpoints else 'restarts'}"
-    with TemporaryDirectory() as folder, lost_workers_reported(strategy, next_start):
-        weights = _fitting_weights(base_model, job, folder) if base_model else None
+    with lost_workers_reported(strategy, next_start):
+        weights = _fitting_weights(base_model, job) if base_model else None
         network = train(job, fn_args.model_run_dir, checkpoints, strategy, weights)
         if chief:
             serving = ServingSettings.model_validate(config.get("serving", {}))
@@ -94,11 +94,11 @@ def read_job(fn_args: Any) -> Job:
     )
 
 
-def _fitting_weights(base_model: str, job: Job, folder: str) -> str:
-    """A local copy of a model's weights; UserError if its network or its parts are others."""
-    path = weights_path(base_model)
-    differences = []
-    if not tf.io.gfile.exists(path):
+def _fitting_weights(base_model: str, job: Job) -> list[np.ndarray]:
+    """The weights of a model's network; UserError if the network or its parts are others."""
+    try:
+        network = load_trained_network(base_model)
+    except FileNotFoundError:
         differences = ["it has no weights to start from"]
     else:
         with tf.io.gfile.GFile(os.path.join(base_model, "assets", PARTS_ASSET)) as file:
@@ -107,10 +107,8 @@ def _fitting_weights(base_model: str, job: Job, folder: str) -> str:
             [(category.name, category.parts) for category in group]
             for group in (categories, job.categories)
         )
-        if parts != wanted:
-            differences = [f"its parts are {parts} instead of {wanted}"]
-        settings = type(job.network).model_validate(read_about(base_model)["settings"])
-        theirs = settings.weights_of()
+        differences = [] if parts == wanted else [f"its parts are {parts} instead of {wanted}"]
+        theirs = network.settings.weights_of()
         differences += [
             f"its network.{name} is {theirs.get(name)} instead of {value}"
             for name, value in job.network.weights_of().items()
@@ -123,6 +121,5 @@ def _fitting_weights(base_model: str, job: Job, folder: str) -> str:
             f"{'; '.join(differences)}. Set warm_start to none, or train with the settings and "
             "the data of that model",
         )
-    local = os.path.join(folder, "initial.weights.h5")
-    tf.io.gfile.copy(path, local)
-    return local
+    weights: list[np.ndarray] = network.get_weights()
+    return weights

@@ -15,6 +15,7 @@ before the maximum for each point.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -46,19 +47,17 @@ class TransformNet(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.size = size
         options = {"use_bias": use_bias, "dtype": self.dtype_policy}
-        inputs = (size, *widths)
         self.pointwise = [
-            PointwiseLayer(inputs[i], width, name=f"pointwise_{i}", **options)
-            for i, width in enumerate(widths[:-1])
+            PointwiseLayer(*pair, name=f"pointwise_{i}", **options)
+            for i, pair in enumerate(itertools.pairwise((size, *widths[:-1])))
         ]
-        self.pooled = PooledLayer(inputs[-2], widths[-1], name="pooled", **options)
-        inputs = (widths[-1], *dense_widths)
+        self.pooled = PooledLayer((size, *widths)[-2], widths[-1], name="pooled", **options)
         self.dense = [
-            PointwiseLayer(inputs[i], width, name=f"dense_{i}", **options)
-            for i, width in enumerate(dense_widths)
+            PointwiseLayer(*pair, name=f"dense_{i}", **options)
+            for i, pair in enumerate(itertools.pairwise((widths[-1], *dense_widths)))
         ]
         add = partial(self.add_weight, autocast=False)
-        self.kernel = add((inputs[-1], size**2), "zeros", name="kernel")
+        self.kernel = add(((*widths, *dense_widths)[-1], size**2), "zeros", name="kernel")
         self.bias = add((size**2,), _flat_identity, name="bias")
         self.built = True
 
@@ -94,21 +93,18 @@ class Network(SegmentationNetwork):
             widths = (settings.transform_widths, settings.transform_dense_widths)
             return TransformNet(size, *widths, name=name, **options)
 
-        def pointwise(name: str, first: int, widths: Sequence[int]) -> list[PointwiseLayer]:
-            inputs = (first, *widths)
-            return [
-                PointwiseLayer(inputs[i], width, name=f"{name}_{i}", **options)
-                for i, width in enumerate(widths)
-            ]
+        def pointwise(name: str, *widths: int, number: int = 0) -> list[PointwiseLayer]:
+            pairs = enumerate(itertools.pairwise(widths), number)
+            return [PointwiseLayer(*pair, name=f"{name}_{i}", **options) for i, pair in pairs]
 
         self.input_transform = transform("input_transform", 3) if settings.input_transform else None
-        self.local_layers = pointwise("local", 3, settings.local_widths)
+        self.local_layers = pointwise("local", 3, *settings.local_widths)
         last = settings.local_widths[-1]
         self.feature_transform = (
             transform("feature_transform", last) if settings.feature_transform else None
         )
         *before_pooled, pooled = settings.global_widths
-        self.global_layers = pointwise("global", last, before_pooled)
+        self.global_layers = pointwise("global", last, *before_pooled)
         self.pooled_layer = PooledLayer(
             before_pooled[-1] if before_pooled else last, pooled, name="pooled", **options
         )
@@ -121,7 +117,7 @@ class Network(SegmentationNetwork):
             name="head_0",
             **options,
         )
-        self.head_layers = pointwise("head", settings.head_widths[0], settings.head_widths[1:])
+        self.head_layers = pointwise("head", *settings.head_widths, number=1)
         self.dropouts = [
             keras.layers.Dropout(settings.dropout, name=f"dropout_{i}", dtype=self.dtype_policy)
             for i in range(len(settings.head_widths))

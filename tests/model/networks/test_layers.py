@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from model.networks.layers import PointwiseLayer, PooledLayer, SplitLayer
 from model.networks.pooled import EPSILON, batch_norm_relu, max_relu_batch_norm
-from tests.model.networks.tiny import randomise
+from tests.model.networks.tiny import assert_equal, randomise
 
 
 @pytest.fixture
@@ -29,12 +29,10 @@ def test_pointwise_layer(rng, use_bias, shape):
     points, gamma_beta = rng.normal(size=shape), (layer.gamma.value, layer.beta.value)
     product = tf.constant(points @ np.asarray(layer.kernel))
     product += layer.bias.value if use_bias else 0.0
-    moving = tf.identity(layer.moving_mean.value), tf.identity(layer.moving_variance.value)
-    inference = plain(product, *gamma_beta, *moving)
+    inference = plain(product, *gamma_beta, layer.moving_mean.value, layer.moving_variance.value)
     np.testing.assert_allclose(layer(points), inference, atol=1e-12)
-    np.testing.assert_allclose(
-        layer(points, training=True), plain(product, *gamma_beta), atol=1e-12
-    )
+    training = plain(product, *gamma_beta)
+    np.testing.assert_allclose(layer(points, training=True), training, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -71,7 +69,6 @@ def test_pooled_layer_is_the_maximum_of_the_pointwise_one(rng, training, width, 
     points = rng.normal(size=(4, 9, 5)) + 1.0
     expected = np.asarray(pointwise(points, training=training)).max(axis=1)
     np.testing.assert_allclose(pooled(points, training=training), expected, atol=1e-12)
-    # The moving averages too.
     for ours, theirs in zip(pooled.get_weights(), pointwise.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
@@ -94,23 +91,13 @@ def test_low_precision_keeps_coordinates_and_statistics_in_float32(rng):
     features = layer(points, training=True)
     assert keras.backend.standardize_dtype(features.dtype) == "bfloat16"
     assert keras.backend.standardize_dtype(layer.moving_variance.dtype) == "float32"
-    product = tf.constant(points @ np.asarray(layer.kernel))
-    expected = plain(product, layer.gamma.value, layer.beta.value)
+    expected = plain(points @ np.asarray(layer.kernel), layer.gamma.value, layer.beta.value)
     # Half a unit in bfloat16's last place: the coordinates themselves were not rounded.
-    features = keras.ops.cast(features, "float32")
-    np.testing.assert_allclose(features, expected, rtol=2**-8, atol=1e-3)
+    np.testing.assert_allclose(tf.cast(features, tf.float32), expected, rtol=2**-8, atol=1e-3)
 
 
 def pooled(*given):
     return max_relu_batch_norm(*given)[0]
-
-
-def plain_maximum(inputs, kernel, gamma, beta):
-    return tf.reduce_max(plain(inputs @ kernel, gamma, beta), axis=1)
-
-
-def fused(inputs, kernel, gamma, beta):
-    return batch_norm_relu(inputs @ kernel, gamma, beta)[0]
 
 
 def arguments(shape=(4, 30), shift=1.0):
@@ -132,34 +119,22 @@ def value_and_gradients(function, given):
     return [features, *tape.gradient(loss, given)]
 
 
-def assert_equal(actual, expected, tolerance):
-    for a, b in zip(actual, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, np.abs(b).max()))
-
-
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 2e-6)])
-def test_pooled_form_is_the_plain_one_and_its_gradient(compiled, dtype, tolerance):
-    given = arguments()
-    expected = value_and_gradients(plain_maximum, given)
-    given = [tf.cast(value, dtype) for value in given]
-    function = tf.function(pooled) if compiled else pooled
-    assert_equal(value_and_gradients(function, given), expected, tolerance)
+@pytest.mark.parametrize(("pool", "shape"), [(True, (4, 30)), (False, (4, 30)), (False, (8,))])
+def test_values_and_gradients_are_the_plain_forms(pool, shape, dtype, tolerance, compiled):
+    def dense(inputs, kernel, *others):
+        return batch_norm_relu(inputs @ kernel, *others)[0]
 
+    def plain_form(inputs, kernel, *others):
+        features = plain(inputs @ kernel, *others)
+        return tf.reduce_max(features, axis=1) if pool else features
 
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("shape", [(4, 30), (8,)])
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 2e-6)])
-def test_batch_norm_is_the_plain_form_and_its_gradient(compiled, shape, dtype, tolerance):
-    given = arguments(shape)
-    expected = value_and_gradients(lambda x, w, *rest: plain(x @ w, *rest), given)
-    product = np.asarray(given[0]) @ np.asarray(given[1])
+    given, form = arguments(shape), pooled if pool else dense
+    expected = value_and_gradients(plain_form, given)
     given = [tf.cast(value, dtype) for value in given]
-    function = tf.function(fused) if compiled else fused
-    assert_equal(value_and_gradients(function, given), expected, tolerance)
-    axes = tuple(range(len(shape)))
-    _, *statistics = batch_norm_relu(given[0] @ given[1], *given[2:])
-    assert_equal(statistics, [product.mean(axes), product.var(axes)], tolerance)
+    actual = value_and_gradients(tf.function(form) if compiled else form, given)
+    assert_equal(actual, expected, tolerance)
 
 
 def test_copies_of_a_point_share_one_gradient():
@@ -177,45 +152,35 @@ def test_constant_inputs_have_no_variance_and_finite_gradients():
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
-def statistics_of(inputs, kernel):
-    """Mean and variance of the pooled form's products."""
-    width = kernel.shape[1]
-    _, mean, variance = max_relu_batch_norm(inputs, kernel, tf.ones(width), tf.zeros(width))
-    assert mean.dtype == variance.dtype == tf.float32
-    return mean, variance
+def correlated(own_part):
+    """Features with a large common and a small own part, [8, 256, 64]."""
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(8, 256, 1)) + own_part * rng.normal(size=(8, 256, 64))
 
 
-@pytest.mark.parametrize("own_part", [0.1, 0.03])
-def test_the_variance_of_bfloat16_features_that_differ_little(rng, own_part):
-    """Issue 23, case 4: kernels that look at differences between correlated features."""
-    common = rng.normal(size=(8, 256, 1))
-    features = common + own_part * rng.normal(size=(8, 256, 64))
-    inputs = tf.cast(features, tf.bfloat16)
-    kernel = rng.normal(size=(64, 32))
-    kernel = (kernel - kernel.mean(axis=0)).astype(np.float32)
-    product = tf.cast(inputs, tf.float64).numpy() @ kernel.astype(np.float64)
-    _, variance = statistics_of(inputs, tf.constant(kernel))
-    np.testing.assert_allclose(variance, product.var((0, 1)), rtol=0.03)
-    # The layer's moving averages are those of batch norm.
-    layer = PooledLayer(64, 32, momentum=0.0, dtype="mixed_bfloat16")
+KERNEL = np.random.default_rng(2).normal(size=(64, 32))
+DIFFERENCES = KERNEL - KERNEL.mean(axis=0)
+MANY = np.random.default_rng(3).normal(0.5, 1.5, (64, 1024, 4))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "inputs", "kernel", "tolerance"),
+    [
+        # Issue 23, case 4: kernels that look at differences between correlated features.
+        ("mixed_bfloat16", correlated(0.1), DIFFERENCES, 0.03),
+        ("mixed_bfloat16", correlated(0.03), DIFFERENCES, 0.03),
+        # A sum of 65,536 squares of this size does not fit into float16.
+        ("mixed_float16", MANY, np.eye(4), 5e-3),
+        ("float32", 300 + correlated(1.0), KERNEL, 1e-3),
+    ],
+    ids=["10 % own part", "3 % own part", "many points", "a mean far from zero"],
+)
+def test_moving_averages_are_batch_norms_of_the_same_inputs(dtype, inputs, kernel, tolerance):
+    layer = PooledLayer(*kernel.shape, momentum=0.0, dtype=dtype)
     layer.kernel.assign(kernel)
+    inputs = tf.cast(inputs, layer.compute_dtype)
     layer(inputs, training=True)
-    np.testing.assert_allclose(layer.moving_variance, product.var((0, 1)), rtol=0.03)
-    mean_error = np.abs(layer.moving_mean - product.mean((0, 1)))
-    assert (mean_error < 0.03 * product.std((0, 1))).all()
-
-
-def test_a_mean_far_from_zero_costs_no_digits_in_float32():
-    inputs, kernel, *_ = arguments(shift=300.0)
-    product = np.asarray(inputs) @ np.asarray(kernel)
-    _, variance = statistics_of(tf.cast(inputs, tf.float32), tf.cast(kernel, tf.float32))
-    np.testing.assert_allclose(variance, product.var((0, 1)), rtol=1e-3)
-
-
-def test_the_moments_of_many_points_fit_into_float16(rng):
-    """A sum of 65,536 squares of this size does not."""
-    inputs = rng.normal(0.5, 1.5, (64, 1024, 4)).astype(np.float16)
-    mean, variance = statistics_of(tf.constant(inputs), tf.eye(4))
-    exact = inputs.astype(np.float64)
-    np.testing.assert_allclose(mean, exact.mean((0, 1)), rtol=1e-3)
-    np.testing.assert_allclose(variance, exact.var((0, 1)), rtol=5e-3)
+    product = tf.cast(inputs, tf.float64).numpy() @ np.asarray(layer.kernel, np.float64)
+    np.testing.assert_allclose(layer.moving_variance, product.var((0, 1)), rtol=tolerance)
+    error = np.abs(layer.moving_mean - product.mean((0, 1)))
+    assert (error < tolerance * product.std((0, 1))).all()

@@ -33,7 +33,7 @@ def randomise(layer, seed=0):
         if "_transform/" in weight.path and weight.path.count("/") == 1:
             # Float32's rounding would be blown up by an arbitrary matrix.
             identity = np.eye(round(weight.shape[-1] ** 0.5)).ravel()
-            value = 0.1 * value + (identity if weight.name == "bias" else 0)
+            value = 0.1 * value + identity * (weight.name == "bias")
         weight.assign(value)
     return layer
 
@@ -46,3 +46,10 @@ def make(settings, num_categories=1, dtype="float64"):
 def clouds(batch=3, points=17, seed=0):
     """Points [B, N, 3]."""
     return np.random.default_rng(seed).normal(size=(batch, points, 3))
+
+
+def assert_equal(actual, expected, tolerance):
+    """Each value differs by at most `tolerance` times the largest expected number, or 1."""
+    largest = max(1.0, *(float(np.abs(value).max()) for value in expected))
+    for a, b in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(a, np.reshape(b, a.shape), rtol=0, atol=tolerance * largest)

@@ -170,13 +170,6 @@ def test_auto_takes_what_the_weakest_gpu_offers(gpus, capabilities, policy):
     assert dtype_policy("float16") == "mixed_float16"
 
 
-def test_a_gpu_that_tensorflow_was_not_built_for_is_refused(gpus):
-    gpus((8, 9), (12, 0))
-    with pytest.raises(UserError) as error:
-        training_strategy()
-    assert all(fact in error.value.message for fact in ("Made-up GPU", "12.0", "9.0"))
-
-
 @pytest.mark.parametrize(("mebibytes", "disabled"), [(64, True), (8192, False)])
 def test_gpus_of_a_container_with_little_shared_memory_are_connected_without_it(
     gpus, monkeypatch, mebibytes, disabled

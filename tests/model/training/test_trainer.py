@@ -62,7 +62,7 @@ def calls(monkeypatch):
     def train(job, directory, checkpoints, strategy, initial_weights):
         network = job.network.build(2)
         if initial_weights:
-            network.load_weights(initial_weights)
+            network.set_weights(initial_weights)
         calls.append(SimpleNamespace(job=job, network=network, checkpoints=checkpoints))
         tf.io.gfile.makedirs(checkpoints.folder)
         return network

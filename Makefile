@@ -60,7 +60,7 @@ format: ## let ruff format the code and mend what it can
 image: ## build the container image with Docker, Podman or Buildah: PUSH=<registry and path>, GPU=0 without CUDA
 	@python3 -m deploy.build_image --push "$(PUSH)"
 
-bench: ## measure everything and write bench/out/results.json: BENCH=<conversion, transform, network, epoch, evaluation, serving, serving_load, serving_batches, quality or components> for some
+bench: ## measure everything and write bench/out/results.json: BENCH=<conversion, transform, network, evaluation, serving or quality> for some
 	@$(IN_ENVIRONMENT) python -m bench $(BENCH)
 
 lock: ## compile the lock files anew; UPGRADE=1 takes the newest versions

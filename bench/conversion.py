@@ -10,14 +10,14 @@ shapes (copies under other names) in its own process, for the cost a shape and t
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
-import statistics
 import tempfile
 import time
 from pathlib import Path
 
-from bench.results import in_process, options, peak_memory, record
+from bench.results import alternate, in_process, options, peak_memory, record
 
 CATEGORY = "Airplane"
 POINTS = (2500, 2700)
@@ -26,50 +26,35 @@ COUNT = 1024
 
 def main() -> None:
     """Measures, prints and records."""
-    arguments = options(__doc__, shapes=2000, large=20_000, rounds=5)
-    # One core for everything here, and for the processes started from here.
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    with tempfile.TemporaryDirectory() as folder:
-        measure(Path(folder), arguments.shapes, arguments.large, arguments.rounds)
-
-
-def measure(folder: Path, shapes: int, large: int, rounds: int) -> None:
-    """All measurements, on shapes made in a folder."""
     from preprocessing.datasets.demo import make_demo_shapes
 
-    source = make_demo_shapes(folder / "shapes", shapes, [CATEGORY], points=POINTS)
-    ours, theirs = compare(source, folder / "converted", rounds)
-    copies = copy_shapes(source, folder / "many", -(-large // shapes))
-    seconds, memory = in_process(convert_alone, str(source), str(folder / "small"))
-    large_seconds, large_memory = in_process(convert_alone, str(copies), str(folder / "large"))
+    arguments = options(__doc__, shapes=2000, large=20_000, rounds=5)
+    shapes, large = arguments.shapes, arguments.large
+    # One core for everything here, and for the processes started from here.
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = make_demo_shapes(folder / "shapes", shapes, [CATEGORY], points=POINTS)
+        ours, theirs = compare(source, arguments.rounds)
+        copies = copy_shapes(source, folder / "many", -(-large // shapes))
+        seconds, memory = in_process(convert_alone, str(source), str(folder / "small"))
+        large_seconds, large_memory = in_process(convert_alone, str(copies), str(folder / "large"))
     loop = "the example's loading loop, one core each, imports not counted"
     sizes = f"at {large:,} shapes (ShapeNet's part annotations: 16,881)"
     small = f"conversion of {shapes:,} shapes in its own process"
     growth = (large_seconds / large) / (seconds / shapes)
     record(
-        [
-            ("convert_speedup", theirs / ours, "ratio", loop),
-            (
-                "convert_large_speedup",
-                theirs / (large_seconds / large),
-                "ratio",
-                f"{loop}, {sizes}",
-            ),
-            ("convert_shapes_per_second", 1 / ours, "shapes/s", "conversion"),
-            ("example_load_shapes_per_second", 1 / theirs, "shapes/s", loop),
-            ("convert_scaling", growth, "ratio", f"time a shape {sizes}, against {small}"),
-            ("convert_peak_mib", memory, "MiB", small),
-            (
-                "convert_peak_memory_ratio",
-                large_memory / memory,
-                "ratio",
-                f"{sizes}, against {small}",
-            ),
-        ]
+        ("convert_speedup", theirs / ours, "ratio", loop),
+        ("convert_large_speedup", theirs / (large_seconds / large), "ratio", f"{loop}, {sizes}"),
+        ("convert_shapes_per_second", 1 / ours, "shapes/s", "conversion"),
+        ("example_load_shapes_per_second", 1 / theirs, "shapes/s", loop),
+        ("convert_scaling", growth, "ratio", f"time a shape {sizes}, against {small}"),
+        ("convert_peak_mib", memory, "MiB", small),
+        ("convert_peak_memory_ratio", large_memory / memory, "ratio", f"{sizes}, against {small}"),
     )
 
 
-def compare(source: Path, output: Path, rounds: int) -> tuple[float, float]:
+def compare(source: Path, rounds: int) -> tuple[float, float]:
     """Median seconds a shape of our conversion and of the example's loop, in turn."""
     from bench.keras_example import load
     from preprocessing.conversion.convert import convert
@@ -77,20 +62,16 @@ def compare(source: Path, output: Path, rounds: int) -> tuple[float, float]:
     from preprocessing.settings import DataSettings
 
     folder, names = shape_names(source)
-    parts = DEMO_CATEGORIES[CATEGORY].parts
-    ours, theirs = [], []
-    for turn in range(rounds + 1):
-        shutil.rmtree(output, ignore_errors=True)
-        start = time.perf_counter()
-        convert(str(source), str(output), DataSettings(category=CATEGORY))
-        converted = time.perf_counter()
-        share = names[turn::10]
-        load(folder, parts, share, COUNT)
-        # The first turn imports Beam and warms the files; it does not count.
-        if turn:
-            ours.append((converted - start) / len(names))
-            theirs.append((time.perf_counter() - converted) / len(share))
-    return statistics.median(ours), statistics.median(theirs)
+    shares = [names[turn::10] for turn in range(10)]
+    turns = itertools.cycle(shares)
+    parts, settings = DEMO_CATEGORIES[CATEGORY].parts, DataSettings(category=CATEGORY)
+    with tempfile.TemporaryDirectory() as output:
+        calls = {
+            "ours": lambda: convert(str(source), tempfile.mkdtemp(dir=output), settings),
+            "theirs": lambda: load(folder, parts, next(turns), COUNT),
+        }
+        seconds = alternate(calls, rounds)
+    return seconds["ours"] / len(names), seconds["theirs"] / (len(names) / len(shares))
 
 
 def shape_names(source: Path) -> tuple[Path, list[str]]:

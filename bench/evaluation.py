@@ -28,17 +28,10 @@ def main() -> None:
     growth = (large_total / large) / (total / clouds)
     sizes = f"at {large} clouds, against {clouds}"
     record(
-        [
-            (
-                "evaluate_model_share",
-                model / total,
-                "ratio",
-                f"signature alone / Evaluator; {what}",
-            ),
-            ("evaluate_seconds", total, "s", what),
-            ("evaluate_scaling", growth, "ratio", f"time a cloud {sizes}"),
-            ("evaluate_peak_memory_ratio", large_memory / memory, "ratio", f"peak memory {sizes}"),
-        ]
+        ("evaluate_model_share", model / total, "ratio", f"signature alone / Evaluator; {what}"),
+        ("evaluate_seconds", total, "s", what),
+        ("evaluate_scaling", growth, "ratio", f"time a cloud {sizes}"),
+        ("evaluate_peak_memory_ratio", large_memory / memory, "ratio", f"peak memory {sizes}"),
     )
 
 
@@ -47,11 +40,11 @@ def measure(clouds: int, points: int) -> tuple[float, float, float]:
     import numpy as np
     import tensorflow as tf
 
+    from components.evaluator.bounds import evaluation_config
     from components.evaluator.standalone import SPLIT, evaluate, stage_clouds, stage_model
     from model.export.signatures import EVALUATE_SIGNATURE, export
     from pipeline.beam_settings import beam_args
     from pipeline.config import load_config
-    from pipeline.graph import Places, evaluation_config
     from schema.categories import SHAPENET_CATEGORIES
     from schema.record import Cloud
 
@@ -68,7 +61,7 @@ def measure(clouds: int, points: int) -> tuple[float, float, float]:
         folder = Path(name)
         export(config.network.build(parts), (category,), str(folder / "model"))
         examples, _ = stage_clouds(map(cloud, range(clouds)), folder / "examples")
-        bounds = evaluation_config(config, Places("", "", "", None, (category,)))
+        bounds = evaluation_config(config.evaluation, (category,))
         staged = stage_model(folder / "model", folder / "staged")
         start = time.perf_counter()
         evaluate(staged, examples, bounds, folder / "out", None, beam_args(config.beam))

@@ -148,30 +148,19 @@ def copy_weights(network: SegmentationNetwork, example: keras.Model) -> None:
         target.assign(ops.reshape(weight, target.shape))
 
 
-class KerasModel(keras.Model):
-    """A network for Keras's `fit`, with inputs as a dictionary."""
-
-    def __init__(self, network: SegmentationNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
-        """Logits [B, N, K]."""
-        return self.network(inputs[POINTS], category=inputs[CATEGORY], training=training)
-
-
 def fit(
     network: SegmentationNetwork,
-    training: tf.data.Dataset,
-    validation: tf.data.Dataset,
+    training: Any,
+    validation: Any,
     epochs: int,
-    learning_rate: Any,
+    rate: Any,
     folder: Path,
 ) -> None:
     """Trains with Adam by Keras's `fit`; keeps the epoch with the lowest validation loss."""
-    model = KerasModel(network)
+    inputs = {POINTS: keras.Input((None, 3)), CATEGORY: keras.Input((), dtype="int32")}
+    model = keras.Model(inputs, network(inputs[POINTS], category=inputs[CATEGORY]))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
-    model.compile(keras.optimizers.Adam(learning_rate), loss)
+    model.compile(keras.optimizers.Adam(rate), loss)
     best = folder / "best.weights.h5"
     keep = keras.callbacks.ModelCheckpoint(best, save_best_only=True, save_weights_only=True)
     model.fit(training, validation_data=validation, epochs=epochs, verbose=0, callbacks=[keep])
@@ -194,10 +183,7 @@ def mixed_orthogonality(matrices: Any) -> Any:
 
 
 def drawn_samples(
-    clouds: Sequence[Cloud],
-    categories: tuple[Category, ...],
-    count: int,
-    rng: np.random.Generator,
+    clouds: Sequence[Cloud], categories: tuple[Category, ...], count: int, rng: Any
 ) -> tf.data.Dataset:
     """Normalised draws of the clouds that the example keeps; one more class, "none", comes last."""
     names, ranges = [category.name for category in categories], class_ranges(categories)

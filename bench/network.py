@@ -9,10 +9,9 @@ plain: what a user who optimises would keep. Split head, TensorFlow's fused batc
 ours: the pooled layer with its gradient; folded for inference.
 
 All have the same widths, biases, weights, loss and optimizer, float32, no XLA; logits, loss and
-gradients are compared before anything is timed. The widths are those of the example, where a
-training step is also timed with its input pipeline, and of the presets that CPUs train. Calls take
-turns, and medians are reported. Peak memory is what two calls add to a fresh process that has made
-the network.
+gradients are compared before anything is timed. The widths are those of the example, there also
+with the input pipeline, and of the presets that CPUs train. Calls take turns, medians are reported.
+Peak memory is what two calls add to a fresh process that has made the network.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from itertools import chain, pairwise
 from typing import Any
 from unittest import mock
 
@@ -80,13 +78,14 @@ class Form:
         with plain if self.name == "plain" else nullcontext():
             return self.network(points, training=training), sum(self.network.losses)
 
-    def loss_and_gradients(self, points: Any, labels: Any) -> tuple[Any, list[Any]]:
-        """The loss in training, and its gradients by the trainable variables."""
+    def loss_and_gradients(
+        self, points: Any, labels: Any, variables: list[Any]
+    ) -> tuple[Any, list[Any]]:
+        """The loss in training, and its gradients by the variables."""
         with tf.GradientTape() as tape:
             logits, penalty = self(points, training=True)
             loss = cross_entropy(labels, logits) + penalty
-        variables = [variable.value for variable in self.network.trainable_variables]
-        return loss, tape.gradient(loss, variables)
+        return loss, tape.gradient(loss, [variable.value for variable in variables])
 
     def compiled(self, kind: str, points: np.ndarray, labels: np.ndarray) -> Callable[[], Any]:
         """A function that runs one of KINDS and returns when its result is known."""
@@ -96,13 +95,13 @@ class Form:
             classes = tf.function(lambda x: ops.argmax(self(x)[0], axis=-1))
             tensor = tf.constant(points)
             return lambda: classes(tensor).numpy()
-        optimizer = keras.optimizers.Adam(1e-3)
-        optimizer.build(self.network.trainable_variables)
+        optimizer, variables = keras.optimizers.Adam(1e-3), self.network.trainable_variables
+        optimizer.build(variables)
 
         @tf.function
         def step(points: Any, labels: Any) -> Any:
-            loss, gradients = self.loss_and_gradients(points, labels)
-            optimizer.apply(gradients, self.network.trainable_variables)
+            loss, gradients = self.loss_and_gradients(points, labels, variables)
+            optimizer.apply(gradients, variables)
             return loss
 
         tensors = tf.constant(points), tf.constant(labels)
@@ -123,26 +122,25 @@ def equal_forms(widths: str) -> dict[str, Form]:
     ours, example = forms["ours"].network, forms["example"].network
     forms["plain"].network.set_weights(ours.get_weights())
     copy_weights(ours, example)
-    points, labels = random_batch(8, SIZES[widths][1])
-    results = {name: form.loss_and_gradients(points, labels) for name, form in forms.items()}
-    # The example's layers were made in another order.
-    place = {id(weight): i for i, weight in enumerate(ours.trainable_variables)}
-    places = {id(theirs): place.get(id(weight)) for weight, theirs in paired_weights(ours, example)}
-    orders = {
-        "example": [places[id(weight)] for weight in example.trainable_variables],
-        "plain": list(place.values()),
-    }
-    loss, gradients = results["ours"]
-    # The moving averages, too, have made a step.
-    logits = {name: form(points)[0] for name, form in forms.items()}
-    for name, order in orders.items():
-        np.testing.assert_allclose(results[name][0], loss, rtol=1e-5)
-        np.testing.assert_allclose(logits[name], logits["ours"], atol=1e-4)
-        expected = np.concatenate([np.ravel(gradients[i]) for i in order])
-        difference = np.concatenate([np.ravel(g) for g in results[name][1]]) - expected
+    batch = random_batch(8, SIZES[widths][1])
+
+    def pairs(name: str) -> list[tuple[Any, Any]]:
+        return [pair for pair in paired_weights(forms[name].network, example) if pair[1].trainable]
+
+    variables = {name: [weight for weight, _ in pairs(name)] for name in ("plain", "ours")}
+    variables["example"] = [weight for _, weight in pairs("ours")]
+    losses, gradients, logits = {}, {}, {}
+    for name, form in forms.items():
+        losses[name], found = form.loss_and_gradients(*batch, variables[name])
+        gradients[name] = np.concatenate([np.ravel(gradient) for gradient in found])
+        # The moving averages, too, have made a step.
+        logits[name] = form(batch[0])[0]
+        np.testing.assert_allclose(losses[name], losses["example"], rtol=1e-5)
+        np.testing.assert_allclose(logits[name], logits["example"], atol=1e-4)
         # Rounding decides which of two almost equal points is a channel's maximum.
-        if np.linalg.norm(difference) > 1e-2 * np.linalg.norm(expected):
-            raise SystemExit(f"bench.network: the gradients of {name} and ours differ")
+        difference = np.linalg.norm(gradients[name] - gradients["example"])
+        if difference > 1e-2 * np.linalg.norm(gradients["example"]):
+            raise SystemExit(f"bench.network: the gradients of {name} and the example differ")
     return forms
 
 
@@ -167,34 +165,26 @@ def added_memory(kind: str, name: str, widths: str) -> float:
     return peak_memory() - before
 
 
-def operations(settings: NetworkSettings, num_points: int) -> dict[str, float]:
+def operations(widths: str) -> dict[str, float]:
     """Operations of the products over points, calculated, in GFLOP a cloud."""
-    last = settings.local_widths[-1]
-    input_net, feature_net, overall = (
-        list(pairwise((first, *widths)))
-        for first, widths in (
-            (3, settings.transform_widths),
-            (last, settings.transform_widths),
-            (last, settings.global_widths),
-        )
-    )
-    pooled = [input_net.pop(), feature_net.pop(), overall.pop()]
-    joined = sum(settings.local_widths) + last + sum(settings.global_widths[:-1])
-    head = pairwise((joined, *settings.head_widths, NUM_CLASSES))
-    local = pairwise((3, *settings.local_widths))
-    transforms = [(3, 3), (last, last)]
-    pairs = chain(input_net, feature_net, overall, local, head, transforms)
-    pointwise = sum(i * o for i, o in pairs)
-    maxima, moments = sum(i * o for i, o in pooled), sum(i * i for i, _ in pooled)
-    tiled = settings.global_widths[-1] * settings.head_widths[0]
+    network: Any = settings_of(widths).build(NUM_CLASSES)
+    nets = network.input_transform, network.feature_transform
+    once_a_cloud = {id(layer) for net in nets for layer in net.dense}
+    layers = [x for x in network._flatten_layers() if isinstance(x, PointwiseLayer)]
+    shapes = [x.kernel.shape for x in layers if id(x) not in once_a_cloud]
+    pooled = [x.kernel.shape for x in layers if isinstance(x, PooledLayer)]
+    tiled = network.pooled_layer.width * network.split_layer.width
+    shapes += [network.logits_kernel.shape, *((net.size, net.size) for net in nets)]
+    example, maxima = sum(i * o for i, o in shapes), sum(i * o for i, o in pooled)
+    plain = example - tiled
     counts = {
-        "example_forward": pointwise + maxima + tiled,
-        "example_step": 3 * (pointwise + maxima + tiled),
-        "forward": pointwise + maxima,
-        "plain_step": 3 * (pointwise + maxima),
-        "step": 3 * pointwise + maxima + 2 * moments,
+        "example_forward": example,
+        "example_step": 3 * example,
+        "forward": plain,
+        "plain_step": 3 * plain,
+        "step": 3 * (plain - maxima) + maxima + 2 * sum(i * i for i, _ in pooled),
     }
-    return {name: 2 * num_points * count / 1e9 for name, count in counts.items()}
+    return {name: 2 * SIZES[widths][1] * count / 1e9 for name, count in counts.items()}
 
 
 def with_input_pipeline(what: str, steps: int = 8, stored: int = 2048) -> list[Measurement]:
@@ -224,26 +214,23 @@ def with_input_pipeline(what: str, steps: int = 8, stored: int = 2048) -> list[M
     for _ in range(10 * steps):
         next(batches)
     made = (time.perf_counter() - start) / (10 * steps)
-    speed = f"batches a second of the input pipeline alone, against training steps; {what}"
-    share = f"a step with its input pipeline, against the step alone; {what}"
+    alone, together = seconds["alone"], seconds["together"]
+    step_alone = f"a training step without its input pipeline; {what}"
     return [
-        ("input_pipeline_speedup", seconds["alone"] / made, "ratio", speed),
-        ("epoch_step_ratio", seconds["together"] / seconds["alone"], "ratio", share),
-        ("epoch_clouds_per_second", batch / seconds["together"], "clouds/s", what),
+        ("input_pipeline_speedup", alone / made, "ratio", step_alone),
+        ("epoch_step_ratio", together / alone, "ratio", step_alone),
+        ("epoch_clouds_per_second", batch / together, "clouds/s", what),
     ]
 
 
 def comparisons(values: dict[str, dict[str, float]], unit: str, what: str) -> list[Measurement]:
     """Each form's values by kind, and ours against the others as speed-ups or shares of memory."""
-    ratio = "speedup" if unit == "s" else "memory_ratio"
+    ratio, suffix = ("speedup", "seconds") if unit == "s" else ("memory_ratio", "mib")
     rows = []
     for kind, by_form in values.items():
         for name, label in (("example", ""), ("plain", "_over_plain")):
-            quotient = by_form[name] / by_form["ours"]
-            quotient = quotient if unit == "s" else 1 / quotient
-            against = f"{FORMS[name]}; {what}"
-            rows.append((f"{kind}_{ratio}{label}", quotient, "ratio", against))
-        suffix = "seconds" if unit == "s" else "mib"
+            quotient = (by_form[name] / by_form["ours"]) ** (1 if unit == "s" else -1)
+            rows.append((f"{kind}_{ratio}{label}", quotient, "ratio", f"{FORMS[name]}; {what}"))
         for name, value in by_form.items():
             rows.append((f"{name}_{kind}_{suffix}", value, unit, f"{FORMS[name]}; {what}"))
     return rows
@@ -260,12 +247,11 @@ def main() -> None:
         memory = {k: {f: in_process(added_memory, k, f, widths) for f in FORMS} for k in KINDS}
         rows = [*comparisons(seconds, "s", what), *comparisons(memory, "MiB", what)]
         if widths == "example":
-            counts = operations(settings_of(widths), points).items()
-            text = f"calculated; {what}"
-            rows += [(f"{name}_gflop", value, "GFLOP a cloud", text) for name, value in counts]
+            for name, value in operations(widths).items():
+                rows.append((f"{name}_gflop", value, "GFLOP a cloud", f"calculated; {what}"))
             rows += with_input_pipeline(what)
         suffix = "" if widths == "example" else f"_{widths}"
-        record([(name + suffix, *others) for name, *others in rows])
+        record(*((name + suffix, value, unit, text) for name, value, unit, text in rows))
 
 
 if __name__ == "__main__":

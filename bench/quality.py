@@ -47,7 +47,7 @@ from preprocessing.datasets.demo import make_demo_shapes
 from preprocessing.settings import DataSettings
 from preprocessing.tensors.transform import preprocessing_fn
 from schema.categories import class_ranges
-from schema.record import CATEGORY, LABELS, POINTS, Cloud
+from schema.record import CATEGORY, LABELS, POINTS, SPLITS, Cloud
 
 COUNT = 1024
 STORED = 2048
@@ -88,7 +88,7 @@ def main() -> None:
             name, text = f"quality_{kind}_gain_over_{recipe}", f"{RECIPES[recipe]}; {what}"
             gain = statistics.mean(scores["ours"]) - mean
             rows.append((name, gain, "instance mIoU", text))
-    record(rows)
+    record(*rows)
 
 
 class Recipes:
@@ -97,14 +97,16 @@ class Recipes:
     def __init__(self, folder: Path, arguments: argparse.Namespace) -> None:
         source = arguments.data or str(make_demo_shapes(folder / "shapes", arguments.shapes))
         manifest = convert(source, str(folder / "data"), DataSettings(category="all"))
-        self.epochs = arguments.epochs
         self.categories = manifest.categories
         self.names = [category.name for category in manifest.categories]
-        self.clouds = {
-            split: list(read_split(folder / "data", manifest, split))
-            for split in ("train", "val", "test")
-        }
-        self.batch = min(arguments.batch, len(self.clouds["train"]))
+        self.clouds = {x: list(read_split(folder / "data", manifest, x)) for x in SPLITS}
+        self.epochs, self.batch = arguments.epochs, min(arguments.batch, len(self.clouds["train"]))
+        self.recipe = TrainingSettings(
+            epochs=self.epochs,
+            batch_size=self.batch,
+            points_per_draw=COUNT,
+            warmup_epochs=min(5, self.epochs / 10),
+        )
         self.network = load_config(arguments.widths).network
         self.training, self.validation = map(self.transformed, ("train", "val"))
 
@@ -116,13 +118,7 @@ class Recipes:
         return TransformedClouds(features[POINTS], tf.cast(features[LABELS], tf.int32), category)
 
     def ours(self, seed: int, folder: Path) -> Predict:
-        settings = TrainingSettings(
-            epochs=self.epochs,
-            batch_size=self.batch,
-            points_per_draw=COUNT,
-            warmup_epochs=min(5, self.epochs / 10),
-            seed=seed,
-        )
+        settings = self.recipe.model_copy(update={"seed": seed})
         job = Job(self.training, self.validation, self.categories, self.network, settings)
         return self.predicting(train(job, str(folder)))
 

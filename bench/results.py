@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,14 @@ def options(description: str, **defaults: Any) -> argparse.Namespace:
 
 def machine() -> str:
     """Cores, processor and memory of this machine, in words."""
-    cpu = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        names = [x for x in information.read_text().splitlines() if x.startswith("model name")]
-        cpu = names[0].split(":", 1)[1].strip() if names else cpu
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cpu = names[0] if names else platform.machine()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{len(os.sched_getaffinity(0))} cores of {cpu}, {memory:.0f} GiB"
 
 
-def record(measurements: Sequence[Measurement]) -> None:
+def record(*measurements: Measurement) -> None:
     """Prints measurements and writes them to results.json, with machine and command."""
     table = Table("name", "value", "unit", "against", title=machine())
     for name, value, unit, baseline in measurements:

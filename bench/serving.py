@@ -49,17 +49,15 @@ def main() -> None:
     whole = f"a fresh process that answers one request of {LARGEST:,} points"
     client = f"{arguments.clouds} clouds of {CLIENT_POINTS:,} points, {' and '.join(FORMATS)}"
     record(
-        [
-            ("serving_speedup", seconds["example"] / seconds["signature"], "ratio", example),
-            ("serving_seconds", seconds["signature"], "s", f"serving_default; {what}"),
-            ("example_predict_seconds", seconds["example"], "s", example),
-            ("serving_exponent", slope, "exponent", grows),
-            ("serving_seconds_100k", largest, "s", f"one request of {LARGEST:,} points"),
-            ("serving_peak_mib_100k", peak, "MiB", whole),
-            ("client_overhead_share", share, "ratio", f"the model's time; {client}"),
-            ("client_seconds_a_cloud", clients, "s", f"without the model; {client}"),
-            ("client_model_seconds_a_cloud", models, "s", client),
-        ]
+        ("serving_speedup", seconds["example"] / seconds["signature"], "ratio", example),
+        ("serving_seconds", seconds["signature"], "s", f"serving_default; {what}"),
+        ("example_predict_seconds", seconds["example"], "s", example),
+        ("serving_exponent", slope, "exponent", grows),
+        ("serving_seconds_100k", largest, "s", f"one request of {LARGEST:,} points"),
+        ("serving_peak_mib_100k", peak, "MiB", whole),
+        ("client_overhead_share", share, "ratio", f"the model's time; {client}"),
+        ("client_seconds_a_cloud", clients, "s", f"without the model; {client}"),
+        ("client_model_seconds_a_cloud", models, "s", client),
     )
 
 
@@ -121,9 +119,7 @@ def peak_of_largest(model: str) -> float:
     return peak_memory()
 
 
-def client_share(
-    model: Path, folder: Path, clouds: int, repeats: int = 3
-) -> tuple[float, float, float]:
+def client_share(model: Path, folder: Path, clouds: int) -> tuple[float, ...]:
     """The client's time over the model's, and both in seconds a cloud; medians of the runs."""
     from pipeline import cli
     from pipeline.segment import ALL_DONE, load_model, segment_clouds
@@ -148,7 +144,7 @@ def client_share(
 
     loaded.segmenter._answer = timed
     runs = []
-    for run in range(repeats + 1):
+    for run in range(4):
         in_model = 0.0
         start = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
@@ -159,8 +155,7 @@ def client_share(
             raise SystemExit("bench.serving: the clouds were not segmented")
         runs.append((rest / in_model, rest / clouds, in_model / clouds))
     # The first run does not count.
-    share, client, of_model = (statistics.median(values) for values in zip(*runs[1:], strict=True))
-    return share, client, of_model
+    return tuple(statistics.median(values) for values in zip(*runs[1:], strict=True))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from bench.conversion import CATEGORY, POINTS, copy_shapes, shape_names
-from bench.results import options, record
+from bench.results import alternate, options, record
 from preprocessing.conversion.manifest import MANIFEST, Manifest
 from preprocessing.conversion.records import from_example, read_records
 from schema import record as features
@@ -36,49 +35,37 @@ BATCH = 64
 
 def main() -> None:
     """Measures, prints and records."""
-    arguments = options(__doc__, shapes=2000, large=17_500, points=1024, rounds=5)
-    # Before TensorFlow counts the cores.
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    with tempfile.TemporaryDirectory() as folder:
-        measure(Path(folder), arguments.shapes, arguments.large, arguments.points, arguments.rounds)
-
-
-def measure(folder: Path, shapes: int, large: int, count: int, rounds: int) -> None:
-    """All measurements, on shapes made in a folder."""
     from preprocessing.conversion.convert import convert
     from preprocessing.datasets.demo import make_demo_shapes
     from preprocessing.settings import DataSettings
 
-    settings = DataSettings(category=CATEGORY)
-    source = make_demo_shapes(folder / "shapes", shapes, [CATEGORY], points=POINTS)
-    copies = copy_shapes(source, folder / "many", -(-large // shapes))
-    for raw, converted in ((source, "small"), (copies, "large")):
-        convert(str(raw), str(folder / converted), settings)
-    graph, loop = compare_graph(folder / "small", source, count, rounds)
-    small_seconds, small_clouds = run_component(folder / "small", folder / "small_run", count)
-    # The loop once more, so that it is timed on both sides of the long run.
-    seconds, clouds = run_component(folder / "large", folder / "large_run", count)
-    loop = statistics.median([loop, compare_graph(folder / "small", source, count, rounds)[1]])
+    arguments = options(__doc__, shapes=2000, large=17_500, points=1024, rounds=5)
+    count, rounds = arguments.points, arguments.rounds
+    # Before TensorFlow counts the cores.
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = make_demo_shapes(folder / "raw", arguments.shapes, [CATEGORY], points=POINTS)
+        copies = copy_shapes(source, folder / "many", -(-arguments.large // arguments.shapes))
+        for raw, converted in ((source, "small"), (copies, "large")):
+            convert(str(raw), str(folder / converted), DataSettings(category=CATEGORY))
+        graph, before = compare_graph(folder / "small", source, count, rounds)
+        small_seconds, small_clouds = run_component(folder / "small", folder / "run", count)
+        seconds, clouds = run_component(folder / "large", folder / "large_run", count)
+        # The loop once more, so that it is timed on both sides of the long run.
+        loop = (before + compare_graph(folder / "small", source, count, rounds)[1]) / 2
     each = (seconds - small_seconds) / (clouds - small_clouds)
     baseline = "the example's preprocessing loop on the same clouds, one core each"
-    whole = f"TFX's Transform component, {clouds:,} clouds"
+    whole, rate = f"TFX's Transform component, {clouds:,} clouds", "clouds/s"
     fixed = "fixed cost of each run of the component"
-    rate = "clouds/s"
     record(
-        [
-            ("transform_speedup", loop / graph, "ratio", baseline),
-            ("transform_component_ratio", loop * clouds / seconds, "ratio", f"{whole}, {baseline}"),
-            (
-                "transform_component_floor_ratio",
-                loop / each,
-                "ratio",
-                f"{baseline}; without {fixed}",
-            ),
-            ("transform_component_fixed_seconds", seconds - each * clouds, "s", fixed),
-            ("transform_graph_clouds_per_second", 1 / graph, rate, "graph alone"),
-            ("transform_component_clouds_per_second", clouds / seconds, rate, whole),
-            ("example_preprocess_clouds_per_second", 1 / loop, rate, baseline),
-        ]
+        ("transform_speedup", loop / graph, "ratio", baseline),
+        ("transform_component_ratio", loop * clouds / seconds, "ratio", f"{whole}, {baseline}"),
+        ("transform_component_floor_ratio", loop / each, "ratio", f"{baseline}; without {fixed}"),
+        ("transform_component_fixed_seconds", seconds - each * clouds, "s", fixed),
+        ("transform_graph_clouds_per_second", 1 / graph, rate, "graph alone"),
+        ("transform_component_clouds_per_second", clouds / seconds, rate, whole),
+        ("example_preprocess_clouds_per_second", 1 / loop, rate, baseline),
     )
 
 
@@ -115,11 +102,6 @@ def transform_config(categories: Sequence[Category], count: int) -> dict[str, An
     }
 
 
-def read_manifest(data: Path) -> Manifest:
-    """The manifest of converted data."""
-    return Manifest.from_text((data / MANIFEST).read_text())
-
-
 def compare_graph(data: Path, source: Path, count: int, rounds: int) -> tuple[float, float]:
     """Median seconds a cloud of the graph and of the example's loop, in turn."""
     import tensorflow as tf
@@ -128,24 +110,18 @@ def compare_graph(data: Path, source: Path, count: int, rounds: int) -> tuple[fl
     from preprocessing.datasets.demo import DEMO_CATEGORIES
     from preprocessing.tensors.transform import preprocessing_fn
 
-    manifest = read_manifest(data)
+    manifest = Manifest.from_text((data / MANIFEST).read_text())
     clouds = list(read_split(data, manifest, "train"))[:BATCH]
     batch, config = ragged_batch(clouds), transform_config(manifest.categories, count)
     graph = tf.function(lambda: preprocessing_fn(batch, config)[features.POINTS])
     folder, names = shape_names(source)
     loaded = load(folder, DEMO_CATEGORIES[CATEGORY].parts, names[: 2 * BATCH], count)
-    ours, theirs = [], []
-    for turn in range(rounds + 1):
-        start = time.perf_counter()
-        for _ in range(5):
-            graph()
-        middle = time.perf_counter()
-        preprocess(loaded, count)
-        # The first turn traces the graph; it does not count.
-        if turn:
-            ours.append((middle - start) / (5 * len(clouds)))
-            theirs.append((time.perf_counter() - middle) / len(loaded))
-    return statistics.median(ours), statistics.median(theirs)
+    calls = {
+        "ours": lambda: [graph() for _ in range(5)],
+        "theirs": lambda: preprocess(loaded, count),
+    }
+    seconds = alternate(calls, rounds)
+    return seconds["ours"] / (5 * len(clouds)), seconds["theirs"] / len(loaded)
 
 
 def run_component(data: Path, folder: Path, count: int) -> tuple[float, int]:
@@ -156,21 +132,22 @@ def run_component(data: Path, folder: Path, count: int) -> tuple[float, int]:
     from tfx.types import artifact_utils, standard_artifacts
 
     import schema
-    from components.transform.component import Transform
-    from components.transform.executor import Executor
+    from components.transform import Executor, Transform
     from pipeline.beam_settings import BeamSettings, beam_args
 
-    manifest = read_manifest(data)
-    examples = standard_artifacts.Examples()
-    examples.uri = str(folder / "examples")
+    def placed(artifact: Any, name: str) -> Any:
+        artifact.uri = str(folder / name)
+        os.makedirs(artifact.uri)
+        return artifact
+
+    manifest = Manifest.from_text((data / MANIFEST).read_text())
+    examples = placed(standard_artifacts.Examples(), "examples")
     examples.split_names = artifact_utils.encode_split_names(["train", "val"])
     examples_utils.set_payload_format(examples, tfx.proto.PayloadFormat.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(examples, "tfrecords_gzip")
     for split in ("train", "val"):
         shutil.copytree(data / manifest.version / split, folder / "examples" / f"Split-{split}")
-    described = standard_artifacts.Schema()
-    described.uri = str(folder / "schema")
-    os.makedirs(described.uri)
+    described = placed(standard_artifacts.Schema(), "schema")
     shutil.copy(Path(str(schema.__file__)).parent / "schema.pbtxt", described.uri)
     component: Any = Transform(
         examples=tfx.dsl.Channel(type=standard_artifacts.Examples),
@@ -180,14 +157,9 @@ def run_component(data: Path, folder: Path, count: int) -> tuple[float, int]:
         custom_config=transform_config(manifest.categories, count),
         disable_statistics=True,
     )
-    outputs = {}
-    for name, channel in component.outputs.items():
-        artifact = channel.type()
-        artifact.uri = str(folder / "out" / name)
-        os.makedirs(artifact.uri)
-        outputs[name] = [artifact]
+    outputs = {k: [placed(x.type(), f"out/{k}")] for k, x in component.outputs.items()}
     context = BaseBeamExecutor.Context(
-        beam_pipeline_args=beam_args(BeamSettings()), tmp_dir=str(folder / "tmp"), unique_id="1"
+        beam_pipeline_args=[*beam_args(BeamSettings())], tmp_dir=str(folder / "tmp"), unique_id="1"
     )
     start = time.perf_counter()
     Executor(context).Do(

@@ -1,6 +1,4 @@
-"""Load and abuse of the server and its clients, at a small size; `make bench BENCH=serving_load`
-has the full one.
-"""
+"""Load and abuse of the server and its clients."""
 
 import re
 import shutil

@@ -1,7 +1,7 @@
-"""What TFX's validators found in the data, in sentences.
+"""What TFX's validators found in the data, and how far two sets of clouds may differ.
 
 ExampleValidator writes where the data does not fit the schema; DistributionValidator how far two
-sets of statistics differ (see distribution_limits.py). Both write ExampleAnomalies.
+sets of statistics differ. Both write ExampleAnomalies.
 """
 
 from __future__ import annotations
@@ -9,81 +9,66 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, path_pb2, schema_pb2
 from tfx import types
 from tfx.components.distribution_validator.executor import DEFAULT_FILE_NAME as SHIFT_FILE
 from tfx.components.example_validator.executor import DEFAULT_FILE_NAME as ANOMALIES_FILE
 from tfx.dsl.io import fileio
+from tfx.proto import distribution_validator_pb2
 from tfx.types import artifact_utils
 
-from components.distribution_limits import DRIFT_PAIRS, SKEW_PAIRS
+from preprocessing.checks.settings import ShiftLimits
 from schema.record import CATEGORY, LABELS, POINTS
 
 Shift = Literal["drift", "skew"]
 
-# What to do about the anomalies that people meet; TFDV says only what it found.
-_REMEDIES = {
-    "SCHEMA_MISSING_COLUMN": "write this feature into every record, under this very name",
-    "SCHEMA_NEW_COLUMN": "remove this feature from the records, or rename it to the one it stands "
-    "for",
-    "FEATURE_TYPE_LOW_FRACTION_PRESENT": "write this feature into every record",
-    "FLOAT_TYPE_HAS_NAN": "correct or leave out the clouds whose coordinates are not numbers",
-    "FLOAT_TYPE_HAS_INF": "correct or leave out the clouds whose coordinates are infinite",
-}
-_REMEDY = "correct the data and convert it again; if the data is right, correct schema/schema.pbtxt"
+# (split, the one it is compared with), see DistributionValidator's `include_split_pairs`. Drift is
+# measured on the training clouds alone: a small val or test split changes by chance.
+DRIFT_PAIRS = [("train", "train")]
+SKEW_PAIRS = [("val", "train"), ("test", "train")]
+_PAIRS: dict[Shift, list[tuple[str, str]]] = {"drift": DRIFT_PAIRS, "skew": SKEW_PAIRS}
 
+_REMEDY = "correct the data and convert it again; if the data is right, correct schema/schema.pbtxt"
 _CAUSES = {
-    POINTS: "see whether unit, axes or source of the clouds are the same",
-    LABELS: "see whether the parts were labelled by the same rule, with the same numbers",
-    CATEGORY: "see whether categories were added, left out or mixed otherwise",
+    POINTS: "check that unit, axes and source of the clouds are the same",
+    LABELS: "check that the parts were labelled by the same rule, with the same numbers",
+    CATEGORY: "check which categories were added, left out or mixed in other shares",
 }
 
 
 @dataclass(frozen=True)
 class Anomaly:
-    """Something that does not fit the schema.
+    """A deviation of a split from the schema; `where`: "feature <name>" or "the data set".
 
-    Attributes:
-      split: where it was found.
-      where: "feature <name>", or "the data set".
-      found: what was found.
-      remedy: what to do.
-      blocks: whether nothing may be trained on such data.
+    `blocks`: nothing may be trained on such data.
     """
 
     split: str
     where: str
-    found: str
-    remedy: str
+    problem: str
     blocks: bool
+    remedy: str = _REMEDY
 
     @property
     def sentence(self) -> str:
-        return f"split {self.split}, {self.where}: {self.found}; {self.remedy}"
+        return f"split {self.split}, {self.where}: {self.problem}; {self.remedy}"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far a feature of a split differs from another set of clouds.
+    """How far a feature of `split` differs from that of `base` (of the last run if drift).
 
-    Attributes:
-      shift: drift, against the last run; skew, against another split of this run.
-      split: the split that was looked at.
-      base: the split that it was held against.
-      feature: its name.
-      found: the measured difference; None where the two could not be compared.
-      limit: the largest that is allowed; None where the two could not be compared.
-      value: the label or category whose share changed most; empty where there is none.
-      exceeded: whether the difference is above the limit, or could not be measured.
+    `measured` and `limit` are None if they are not comparable, which counts as exceeded; `value` is
+    the label or category whose share changed most, "" if there is none.
     """
 
     shift: Shift
     split: str
     base: str
     feature: str
-    found: float | None
+    measured: float | None
     limit: float | None
     value: str
     exceeded: bool
@@ -94,85 +79,48 @@ class Comparison:
 
     @property
     def measure(self) -> str:
-        if self.feature == POINTS:
-            return "Jensen-Shannon divergence"
-        return "largest change of a share"
-
-    @property
-    def remedy(self) -> str:
-        cause = _CAUSES.get(self.feature, "see what changed")
-        if self.found is None:
-            return "see that both hold clouds with this feature"
-        return f"{cause}; if it is as it should be, raise validation.{self.shift}.{self.feature}"
+        points = self.feature == POINTS
+        return "Jensen-Shannon divergence" if points else "largest change of a share"
 
     @property
     def sentence(self) -> str:
-        where = f"{self.shift} of {self.split} against {self.against}, feature {self.feature}"
-        if self.found is None or self.limit is None:
-            return f"{where}: they could not be compared; {self.remedy}"
+        where = f"{self.shift} of {self.split} compared with {self.against}, feature {self.feature}"
+        if self.measured is None:
+            return f"{where}: not comparable; check that both have clouds with this feature"
         of = f" (of value {self.value})" if self.value else ""
         return (
-            f"{where}: {self.measure} {self.found:.4f}{of}, at most {self.limit:g} is expected; "
-            f"{self.remedy}"
+            f"{where}: {self.measure} {self.measured:.4f}{of}, the limit is {self.limit:g}; "
+            f"{_CAUSES.get(self.feature, 'check what changed')}; if the change is intended, raise "
+            f"validation.{self.shift}.{self.feature}"
         )
 
 
 def read_anomalies(artifact: types.Artifact) -> list[Anomaly]:
-    """What ExampleValidator found.
-
-    Args:
-      artifact: its ExampleAnomalies.
-    """
+    """ExampleValidator's anomalies."""
     anomalies = []
     for split in artifact_utils.decode_split_names(artifact.split_names):
         folder = artifact_utils.get_split_uri([artifact], split)
-        found = _read(os.path.join(folder, ANOMALIES_FILE))
-        if found.data_missing:
-            anomalies.append(
-                Anomaly(
-                    split,
-                    "the data set",
-                    "it holds no record",
-                    "convert more shapes, or other shares",
-                    blocks=True,
-                )
-            )
-        infos = [
-            (f"feature {name}", found.anomaly_info[name]) for name in sorted(found.anomaly_info)
-        ]
-        if found.HasField("dataset_anomaly_info"):
-            infos.append(("the data set", found.dataset_anomaly_info))
+        read = _read(os.path.join(folder, ANOMALIES_FILE))
+        if read.data_missing:
+            remedy = "convert more shapes, or other shares"
+            anomalies.append(Anomaly(split, "the data set", "it has no record", True, remedy))
+        infos = [(f"feature {name}", read.anomaly_info[name]) for name in sorted(read.anomaly_info)]
+        if read.HasField("dataset_anomaly_info"):
+            infos.append(("the data set", read.dataset_anomaly_info))
         for where, info in infos:
-            # The whole's description is one of the reasons' where there are several.
+            # If there are several reasons, the info's own description repeats one of them.
             for reason in info.reason or [info]:
-                kind = anomalies_pb2.AnomalyInfo.Type.Name(getattr(reason, "type", 0))
-                anomalies.append(
-                    Anomaly(
-                        split,
-                        where,
-                        reason.description.rstrip(".") or reason.short_description,
-                        _REMEDIES.get(kind, _REMEDY),
-                        blocks=info.severity == anomalies_pb2.AnomalyInfo.ERROR,
-                    )
-                )
+                problem = reason.description.rstrip(".") or reason.short_description
+                blocks = info.severity == anomalies_pb2.AnomalyInfo.ERROR
+                anomalies.append(Anomaly(split, where, problem, blocks))
     return anomalies
 
 
 def read_comparisons(shift: Shift, artifact: types.Artifact) -> list[Comparison]:
-    """What DistributionValidator measured, whether within its limit or not.
-
-    Args:
-      shift: what was compared.
-      artifact: its ExampleAnomalies.
-
-    Returns:
-      One comparison a pair of splits and feature, in that order; none where there was nothing to
-      compare with, as on a first run.
-    """
+    """DistributionValidator's comparisons, by pair of splits and feature; none on a first run."""
     pairs = {f"{split}_{base}": (split, base) for split, base in _PAIRS[shift]}
     comparisons = []
     for name in artifact_utils.decode_split_names(artifact.split_names):
-        split, base = pairs[name]
         read = _read(os.path.join(artifact.uri, f"SplitPair-{name}", SHIFT_FILE))
         measured = {
             ".".join(info.path.step): info.drift_measurements[0]
@@ -180,23 +128,30 @@ def read_comparisons(shift: Shift, artifact: types.Artifact) -> list[Comparison]
             if info.drift_measurements
         }
         for feature in sorted(measured.keys() | read.anomaly_info.keys()):
-            measurement = measured.get(feature)
-            comparisons.append(
-                Comparison(
-                    shift,
-                    split,
-                    base,
-                    feature,
-                    found=None if measurement is None else measurement.value,
-                    limit=None if measurement is None else measurement.threshold,
-                    value=_value_that_differs_most(read.anomaly_info.get(feature)),
-                    exceeded=feature in read.anomaly_info,
-                )
-            )
+            one, anomaly = measured.get(feature), read.anomaly_info.get(feature)
+            value, limit = (one.value, one.threshold) if one is not None else (None, None)
+            last = _value_that_differs_most(anomaly), anomaly is not None
+            comparisons.append(Comparison(shift, *pairs[name], feature, value, limit, *last))
     return comparisons
 
 
-_PAIRS: dict[Shift, list[tuple[str, str]]] = {"drift": DRIFT_PAIRS, "skew": SKEW_PAIRS}
+def comparators(limits: ShiftLimits) -> dict[str, schema_pb2.FeatureComparator]:
+    """The limits in TFDV's terms, by feature; labels and categories by the shares of values."""
+    divergence = schema_pb2.JensenShannonDivergence(threshold=limits.points)
+    by_feature = {POINTS: schema_pb2.FeatureComparator(jensen_shannon_divergence=divergence)}
+    for name, limit in ((LABELS, limits.labels), (CATEGORY, limits.category)):
+        norm = schema_pb2.InfinityNorm(threshold=limit)
+        by_feature[name] = schema_pb2.FeatureComparator(infinity_norm=norm)
+    return by_feature
+
+
+def distribution_config(limits: ShiftLimits) -> Any:
+    """The limits as a DistributionValidatorConfig."""
+    config = distribution_validator_pb2.DistributionValidatorConfig()  # type: ignore[attr-defined]
+    for name, comparator in comparators(limits).items():
+        path = path_pb2.Path(step=[name])
+        config.default_slice_config.feature.add(path=path, distribution_comparator=comparator)
+    return config
 
 
 def _value_that_differs_most(info: anomalies_pb2.AnomalyInfo | None) -> str:

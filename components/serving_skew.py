@@ -1,29 +1,19 @@
-"""Serving skew: do the clouds that a server is asked for look like those that trained its model?
-
-TFDV's own comparison, with the limits of the config's validation.skew.
-"""
+"""Serving skew: do requested clouds look like those that trained the model? By TFDV."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from components.distribution_limits import comparators
-from components.settings import ShiftLimits
+from components.anomalies import comparators
+from preprocessing.checks.settings import ShiftLimits
 from preprocessing.conversion.beam_options import IN_PROCESS
 from schema.record import CATEGORY, LABELS, POINTS, UNKNOWN_CATEGORY
 
 
 @dataclass(frozen=True)
 class Skew:
-    """How far one feature of the served clouds is from that of the training clouds.
-
-    Attributes:
-      feature: its name.
-      measure: what was measured, in words.
-      value: the measured difference, 0 to 1.
-      limit: the largest that is allowed.
-    """
+    """The difference of a feature between served and training clouds, 0 to 1, and its limit."""
 
     feature: str
     measure: str
@@ -32,19 +22,12 @@ class Skew:
 
     @property
     def exceeds(self) -> bool:
-        """Whether it is beyond the limit."""
         return self.value > self.limit
 
 
 @dataclass(frozen=True)
 class Clouds:
-    """How many clouds there are, and how large.
-
-    Attributes:
-      count: of clouds.
-      mean_points: of a cloud.
-      most_points: of the largest.
-    """
+    """The number of clouds and the sizes of the average and the largest one."""
 
     count: int
     mean_points: float
@@ -54,48 +37,32 @@ class Clouds:
 def measure_skew(
     served: str, trained: str, limits: ShiftLimits
 ) -> tuple[list[Skew], Clouds, Clouds]:
-    """Compares two sets of records, GZIP TFRecord files of tf.Examples.
+    """Compares GZIP TFRecord files of requests and of the training split, given as patterns.
 
-    Args:
-      served: a pattern of the requests' files; labels in them are not looked at.
-      trained: a pattern of the training split's.
-      limits: of the differences; the labels' does not count.
-
-    Returns:
-      The difference in coordinates, and in categories where the requests have them; and what both
-      sets hold, served first.
+    Returns the differences in coordinates, and in categories if the requests have them, and both
+    sets' sizes, served first. Labels are not compared.
     """
     import tensorflow_data_validation as tfdv
     from apache_beam.options.pipeline_options import PipelineOptions
     from tensorflow_metadata.proto.v0 import schema_pb2
 
-    statistics = [
-        tfdv.generate_statistics_from_tfrecord(
-            files, pipeline_options=PipelineOptions(list(IN_PROCESS))
-        )
+    options = PipelineOptions(list(IN_PROCESS))
+    requests, training = (
+        tfdv.generate_statistics_from_tfrecord(files, pipeline_options=options)
         for files in (served, trained)
-    ]
+    )
     schema = schema_pb2.Schema()
     for name, comparator in comparators(limits).items():
-        if name == LABELS or (name == CATEGORY and _only_unknown(statistics[0])):
-            continue
-        kind = schema_pb2.FLOAT if name == POINTS else schema_pb2.BYTES
-        schema.feature.add(name=name, type=kind, skew_comparator=comparator)
-    found = tfdv.validate_statistics(statistics[1], schema, serving_statistics=statistics[0])
-    skews = [
-        Skew(info.path.step[0], _MEASURES[measured.type], measured.value, measured.threshold)
-        for info in found.drift_skew_info
-        for measured in info.skew_measurements
-    ]
-    return skews, _clouds(statistics[0]), _clouds(statistics[1])
-
-
-# By the number of tensorflow_metadata's DriftSkewInfo.Measurement.Type.
-_MEASURES = {
-    1: "largest change of a value's share",
-    2: "Jensen-Shannon divergence",
-    3: "largest change of a value's share",
-}
+        if name != LABELS and (name != CATEGORY or _has_categories(requests)):
+            kind = schema_pb2.FLOAT if name == POINTS else schema_pb2.BYTES
+            schema.feature.add(name=name, type=kind, skew_comparator=comparator)
+    compared = tfdv.validate_statistics(training, schema, serving_statistics=requests)
+    skews = []
+    for info in compared.drift_skew_info:
+        feature = info.path.step[0]
+        measure = "Jensen-Shannon divergence" if feature == POINTS else "largest change of a share"
+        skews += [Skew(feature, measure, m.value, m.threshold) for m in info.skew_measurements]
+    return skews, _clouds(requests), _clouds(training)
 
 
 def _feature(statistics: Any, name: str) -> Any:
@@ -103,9 +70,9 @@ def _feature(statistics: Any, name: str) -> Any:
     return next(f for f in data.features if name in (f.name, *f.path.step))
 
 
-def _only_unknown(statistics: Any) -> bool:
-    values = _feature(statistics, CATEGORY).string_stats.rank_histogram.buckets
-    return [value.label for value in values] == [UNKNOWN_CATEGORY]
+def _has_categories(statistics: Any) -> bool:
+    buckets = _feature(statistics, CATEGORY).string_stats.rank_histogram.buckets
+    return [bucket.label for bucket in buckets] != [UNKNOWN_CATEGORY]
 
 
 def _clouds(statistics: Any) -> Clouds:

@@ -22,7 +22,6 @@ REPLICATES = 1000
 CONFIDENCE = 0.95
 # With fewer clouds there is no interval: resampling them says nothing about other clouds.
 FEWEST_CLOUDS = 5
-HEADLINES = ("point_accuracy", "instance_miou", "category_miou", "instance_miou_of_present_parts")
 
 
 def replicate_weights(shape_id: str) -> np.ndarray:
@@ -49,7 +48,7 @@ def replicate_tally(shape_id: str, tally: CategoryTally) -> np.ndarray:
 
 
 def replicate_scores(tallies: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Each of HEADLINES in each resampled set, float64 [REPLICATES]; NaN in an empty set.
+    """Each headline of model/metric_table.py in each resampled set, float64 [REPLICATES]; NaN in an empty set.
 
     Takes, by category name, the sum of `replicate_tally` over the category's clouds.
     """

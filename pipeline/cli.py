@@ -189,8 +189,7 @@ def convert(
     show_default=True,
     help="Pictures of each category.",
 )
-@click.option("--limit", type=click.IntRange(1), help="Look at so many shapes, evenly spread.")
-@click.option("--shape", default="", help="Show this one shape, by its id.")
+@click.option("--limit", type=click.IntRange(1), help="Read so many shapes, evenly spread.")
 def inspect(
     source: str,
     config: str,
@@ -199,27 +198,33 @@ def inspect(
     no_page: bool,
     clouds: int,
     limit: int | None,
-    shape: str,
 ) -> None:
-    """Show what SOURCE holds: tables here, and a page of pictures.
+    """Show what SOURCE has: tables here, and a page of pictures.
 
     SOURCE is a data set of raw shapes (folder or zip), a folder that convert wrote, one
     .tfrecord.gz file, such as a log of requests, or the folder of a pipeline's Examples.
 
-    Exit status: 0; 2 where it cannot be used.
+    Exit status: 0; 2 if it cannot be used.
     """
     from rich.console import Console
 
-    from components.data_inspection.inspection import inspect_data, inspect_shape
     from pipeline.config import load_config, with_category
+    from reports.inspection.page import page_file, write_page
+    from reports.inspection.sources import open_source
+    from reports.inspection.survey import take_survey
+    from reports.inspection.terminal import print_survey
+    from schema.errors import UserError
 
     settings = with_category(load_config(config), category)
-    page = None if no_page else output
-    console = Console()
-    if shape:
-        inspect_shape(source, shape, settings.data, settings.validation, page, console)
-    else:
-        inspect_data(source, settings.data, settings.validation, page, clouds, limit, console)
+    page = None if no_page else page_file(output)
+    opened = open_source(source, settings.data)
+    survey = take_survey(opened, settings.validation, 0 if no_page else clouds, limit)
+    print_survey(survey, Console(), page is not None)
+    if page is not None:
+        write_page(survey, page)
+        click.echo(f"page: {page}")
+    if not survey.read:
+        raise UserError("no_clouds", f"{source} has no cloud that can be read.")
 
 
 _SPLIT = click.option(

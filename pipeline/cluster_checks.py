@@ -127,6 +127,20 @@ def check_batch(config: PipelineConfig, replicas: int, where: str) -> None:
         )
 
 
+def check_drift(config: PipelineConfig, section: str) -> None:
+    """Raises a UserError if drift would have to stop a run of a platform.
+
+    Only ML Metadata of this machine knows which run's statistics passed: Vertex AI compares with
+    the last run's, even if it was stopped, and Kubeflow has no Resolver.
+    """
+    if config.validation.drift.action == "stop":
+        raise UserError(
+            "bad_config",
+            f"validation.drift.action is stop, which {section} cannot do: a second run on the same "
+            "data would pass. Set it to warn, or run on one machine.",
+        )
+
+
 def trainer_resources(cluster: ClusterSettings) -> StepResources:
     """What the Trainer's own step gets."""
     return cluster.resources_of.get("Trainer", cluster.resources)

@@ -34,11 +34,11 @@ _INVOCATION = "--json_serialized_invocation_args"
 _INPUTS = "--json_serialized_inputs_spec_args"
 # Where each of our own types of artifacts is defined, below components.
 TYPES = {
-    "pointnet.CloudQuarantine": "cloud_validator.component.CloudQuarantine",
-    "pointnet.DataReport": "data_report.component.DataReportPage",
-    "pointnet.Notification": "notification.component.SentNotification",
-    "pointnet.PredictedParts": "predicted_parts.component.PredictedPartsFiles",
-    "pointnet.SegmentationReport": "segmentation_report.component.SegmentationReportPage",
+    "pointnet.CloudQuarantine": "artifacts.CloudQuarantine",
+    "pointnet.DataReport": "artifacts.DataReportPage",
+    "pointnet.Notification": "artifacts.SentNotification",
+    "pointnet.PredictedParts": "artifacts.PredictedPartsFiles",
+    "pointnet.SegmentationReport": "artifacts.SegmentationReportPage",
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from google.protobuf import json_format
 from tfx import v1 as tfx
 from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration.data_types import RuntimeParameter
 
 from pipeline.cluster_checks import categories_of
@@ -47,9 +48,7 @@ def cluster_places(
         serving=f"{root}/serving_model/{config.name}",
         metadata=None,
         categories=categories_of(config.data, manifest),
-        test_parts=manifest.parts_in("test") if manifest else None,
         unlabelled=manifest.shapes(UNLABELLED) if manifest else 0,
-        data=data,
         training_state=f"{root}/training_state",
         schema_file=_SCHEMA_FILE,
     )
@@ -117,3 +116,8 @@ def complete_resources(pipeline: tfx.dsl.Pipeline, spec: dict[str, Any]) -> None
             label = spec["components"][node.id]["executorLabel"]
             container = spec["deploymentSpec"]["executors"][label]["container"]
             container["resources"] = json_format.MessageToDict(node.platform_config)
+
+
+def never_cached(spec: dict[str, Any], node: BaseNode) -> None:
+    """Switches the platform's cache off for a step that reads a folder."""
+    spec["root"]["dag"]["tasks"][node.id]["cachingOptions"] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import textwrap
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -12,20 +13,21 @@ import pydantic
 import yaml
 from annotated_types import Ge
 
-from components.settings import (
-    EvaluationSettings,
-    NotifySettings,
-    ProbeSettings,
-    ValidationSettings,
-)
+from components.evaluator.settings import EvaluationSettings
+from components.settings import NotifySettings, ProbeSettings
 from model.export.settings import ServingSettings
 from model.networks.families import NetworkSettings
 from model.training.settings import TrainingSettings, TuningSettings
 from pipeline.beam_settings import BeamSettings
 from pipeline.cluster_settings import KubeflowSettings, VertexSettings
+from preprocessing.checks.settings import ValidationSettings
 from preprocessing.settings import DataSettings, TransformSettings
 from schema.errors import UserError
 from schema.settings import Settings
+
+# Sections on where a run works, not on what it makes: no page shows them, and none is made again
+# when they change.
+SURROUNDINGS = frozenset({"beam", "vertex", "kubeflow", "notify"})
 
 Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -233,7 +235,8 @@ def _describe(problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if not where:
         return message
-    if problem["type"] == "value_error":
+    # Values below notify may be secrets: they are not repeated.
+    if problem["type"] == "value_error" or problem["loc"][:1] == ("notify",):
         return f"{where}: {message}"
     if problem["type"] == "model_type":
         keys = ", ".join(_keys_at(problem["loc"])[:3])
@@ -261,9 +264,15 @@ def _what_and_where(error: yaml.YAMLError) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', '')}"
 
 
-def to_yaml(config: PipelineConfig) -> str:
-    """The whole config, defaults included, as YAML that `load_config` reads back."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+def to_yaml(config: PipelineConfig, without: Collection[str] = ()) -> str:
+    """The config, defaults included, as YAML that `load_config` reads back; to print and store.
+
+    Arguments of notify.command are masked: `load_config` asks for them. `without` leaves sections
+    out.
+    """
+    values = {**config.model_dump(mode="json"), "notify": config.notify.masked()}
+    shown = {name: value for name, value in values.items() if name not in without}
+    return yaml.safe_dump(shown, sort_keys=False)
 
 
 def describe_fields() -> str:

@@ -1,7 +1,7 @@
 """Measures exported models outside a pipeline: `pointnet-parts evaluate` and `compare`.
 
-What evaluation_inputs.py has opened is measured by the Evaluator's executor, and shown on
-SegmentationReport's page.
+The Evaluator's executor measures what evaluation_inputs.py has opened; the page is that of
+SegmentationReport.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import shutil
 from collections.abc import Mapping
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from components.evaluator.bounds import evaluation_config
+from components.evaluator.component import check_version
 from components.evaluator.metrics import (
     ALL_CLOUDS,
     BASELINE,
@@ -21,15 +24,22 @@ from components.evaluator.metrics import (
     metrics_by_slice,
     slice_title,
 )
+from components.evaluator.settings import EvaluationSettings
 from components.evaluator.standalone import SPLIT, evaluate, stage_clouds, stage_model
 from components.evaluator.verdict import Verdict
-from components.segmentation_metrics import DIFFERENCE_HIGH, DIFFERENCE_LOW
-from components.segmentation_report.executor import ReportSources, write_report
-from components.settings import EvaluationSettings, HeadlineThreshold, Threshold
+from components.segmentation_report import write_report
+from model.metric_table import (
+    DIFFERENCE_HIGH,
+    DIFFERENCE_LOW,
+    INTERVAL_HIGH,
+    INTERVAL_LOW,
+    METRICS,
+    PART_METRICS,
+    metric_title,
+)
 from pipeline.beam_settings import beam_args
-from pipeline.config import PipelineConfig, to_yaml
+from pipeline.config import SURROUNDINGS, PipelineConfig, to_yaml
 from pipeline.evaluation_inputs import ALL_SPLITS, Clouds, Inputs
-from pipeline.graph import Places, evaluation_config
 from pipeline.logs import logs_to_file
 from schema.categories import Category, part_names
 from schema.errors import UserError
@@ -37,14 +47,6 @@ from schema.errors import UserError
 METRICS_FILE = "metrics.json"
 LOG_FILE = "evaluation.log"
 REPORT_FILE = "report.html"
-HEADLINES = {
-    "point_accuracy": "point accuracy",
-    "mean_class_accuracy": "mean class accuracy",
-    "instance_miou": "instance mIoU",
-    "category_miou": "category mIoU",
-    "instance_miou_of_present_parts": "instance mIoU, present parts",
-    "calibration_error": "calibration error",
-}
 
 
 def evaluate_model(
@@ -52,22 +54,15 @@ def evaluate_model(
 ) -> Verdict:
     """Measures a model on labelled clouds; writes the page, the numbers and TFMA's files.
 
-    Args:
-      inputs: the models, the clouds, and where to write.
-      config: the one that they were opened with; the bounds.
-      with_bounds: hold the model against the config's bounds.
-      console: where the numbers go.
-
-    Returns:
-      The verdict; without bounds it says nothing.
-
-    Raises:
-      UserError: the data cannot be used.
-      UserError: the config names parts that are not there.
+    `config` is the one that `inputs` were opened with; `with_bounds`: its bounds decide, otherwise
+    the verdict is empty. UserError: the data or a model cannot be used, or a bound is on a part
+    that the model does not have.
     """
     beam_options = beam_args(config.beam, "Evaluator")
     folders, clouds, output = inputs.models, inputs.clouds, inputs.output
     data, split, categories = clouds.source.name, clouds.split, clouds.categories
+    for model in folders:
+        check_version(str(model))
     work = output / "work"
     try:
         examples, count = stage_clouds(clouds, work / "examples")
@@ -77,13 +72,12 @@ def evaluate_model(
             raise UserError("no_clouds", f"{data} holds no sound, labelled cloud{which}.")
         console.print(f"{count} clouds, split {split}, of {clouds.source.form}", highlight=False)
         staged = [stage_model(folder, work / f"model{i}") for i, folder in enumerate(folders)]
-        places = Places(examples.uri, "", "", None, categories)
-        bounds = config if with_bounds else config.model_copy(update={"evaluation": _no_bounds()})
+        bounds = config.evaluation if with_bounds else EvaluationSettings.without_bounds()
         with logs_to_file(output / LOG_FILE), console.status("Measuring ..."):
             verdict = evaluate(
                 staged[0],
                 examples,
-                evaluation_config(bounds, places),
+                evaluation_config(bounds, categories),
                 output,
                 (staged[1], str(folders[1])) if len(staged) == 2 else None,
                 beam_options,
@@ -94,9 +88,12 @@ def evaluate_model(
             before = metrics_by_slice(evaluation, BASELINE).get(ALL_CLOUDS, {})
             write_report(
                 str(output),
-                ReportSources(evaluation, str(folders[0]), f"{examples.uri}/Split-{SPLIT}"),
-                categories,
-                config=to_yaml(config) if with_bounds else "",
+                {
+                    "model": str(folders[0]),
+                    "evaluation": evaluation,
+                    "clouds": f"{examples.uri}/Split-{SPLIT}",
+                },
+                config=to_yaml(config, SURROUNDINGS) if with_bounds else "",
                 data=f"{data}, split {split}",
             )
     finally:
@@ -125,13 +122,6 @@ def _say_what_is_left_out(clouds: Clouds, console: Console) -> None:
             console.print(f"note: {number} {what}", highlight=False)
 
 
-def _no_bounds() -> EvaluationSettings:
-    none, headline = Threshold(), HeadlineThreshold()
-    return EvaluationSettings(
-        point_accuracy=headline, instance_miou=headline, part_accuracy=none, part_iou=none
-    )
-
-
 def _without_nan(metrics: Mapping[str, float]) -> dict[str, float | None]:
     return {key: None if math.isnan(value) else value for key, value in metrics.items()}
 
@@ -149,11 +139,10 @@ def _print(
     )
     for column in columns:
         table.add_column(column, justify="right" if column else "left")
-    rows = dict(HEADLINES)
-    for part in part_names(categories):
-        rows[f"part_accuracy/{part}"] = f"{part}: accuracy"
-        rows[f"part_iou/{part}"] = f"{part}: IoU"
-    for key, title in rows.items():
+    keys = [metric.key for metric in METRICS if metric.kind != "part"]
+    keys += [f"{metric}/{part}" for part in part_names(categories) for metric in PART_METRICS]
+    for key in keys:
+        title = escape(metric_title(key))
         value = metrics.get(key, math.nan)
         if before:
             other = before.get(key, math.nan)
@@ -168,7 +157,9 @@ def _print(
                 _range(low, high, "+"),
             )
         else:
-            low, high = (metrics.get(f"interval_{end}/{key}", math.nan) for end in ("low", "high"))
+            low, high = (
+                metrics.get(f"{end}/{key}", math.nan) for end in (INTERVAL_LOW, INTERVAL_HIGH)
+            )
             table.add_row(title, _figure(value), _range(low, high, ""))
     console.print(table)
 

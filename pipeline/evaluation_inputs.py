@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.cloud_validator.checks import examine
-from components.data_inspection.sources import Source, open_source
 from pipeline.config import PipelineConfig
+from preprocessing.checks.cloud_checks import examine
 from preprocessing.settings import DataSettings
+from reports.inspection.sources import Source, open_source
 from schema.categories import Category, part_names
 from schema.errors import UserError
 from schema.record import SPLITS, UNANNOTATED, Cloud
@@ -36,7 +36,7 @@ class Clouds:
 
     def __iter__(self) -> Iterator[Cloud]:
         known = {category.name: category for category in self.categories}
-        for place, cloud in self.source.clouds(lambda _: True):
+        for place, cloud in self.source.clouds():
             wanted = SPLITS if self.split == ALL_SPLITS else (self.split,)
             # A lone file of records is of no split.
             if place.split in SPLITS and place.split not in wanted:

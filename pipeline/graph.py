@@ -2,53 +2,48 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tensorflow_model_analysis as tfma
-from tensorflow_model_analysis.proto import config_pb2
 from tfx import v1 as tfx
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.base_node import BaseNode
-from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
-    LatestBlessedModelStrategy,
-)
 from tfx.utils import proto_utils
 
 import schema
-from components import segmentation_metrics
-from components.cloud_validator.component import CloudValidator
-from components.data_report.component import DataReport
-from components.distribution_limits import DRIFT_PAIRS, SKEW_PAIRS, distribution_config
-from components.distribution_validator.component import DistributionValidator
-from components.endpoint_pusher.component import EndpointPusher
+from components.anomalies import DRIFT_PAIRS, SKEW_PAIRS, distribution_config
+from components.artifacts import categories_json
+from components.bulk_inferrer import BulkInferrer
+from components.cloud_validator import CloudValidator
+from components.data_report import DataReport
+from components.distribution_validator import DistributionValidator
+from components.endpoint_pusher import EndpointPusher
+from components.evaluator.bounds import evaluation_config
 from components.evaluator.component import Evaluator
-from components.evaluator.size_buckets import CLOUD_SIZE
 from components.example_gen import ConvertedExampleGen, split_pattern
-from components.model_server_probe.component import ModelServerProbe
-from components.notification.component import Notification
-from components.predicted_parts.bulk_inferrer import BulkInferrer
-from components.predicted_parts.component import PredictedParts
-from components.production_model.component import ProductionModel
-from components.pusher.component import Pusher
-from components.segmentation_metrics import DIFFERENCE_HIGH, DIFFERENCE_LOW
-from components.segmentation_report.component import SegmentationReport
-from components.settings import ErrorThreshold, HeadlineThreshold, Threshold
-from components.transform.component import Transform
-from model.bootstrap import HEADLINES
-from model.export.signatures import EVALUATE_SIGNATURE
+from components.model_server_probe import ModelServerProbe
+from components.notification import Notification
+from components.predicted_parts import PredictedParts
+from components.production_model import ProductionModel
+from components.pusher import Pusher
+from components.segmentation_report import SegmentationReport
+from components.transform import Transform
+from pipeline.baseline import (
+    BLESSING,
+    MODEL,
+    LatestBlessedStrategy,
+    LatestOtherBlessedStrategy,
+)
 from pipeline.beam_settings import BeamSettings, beam_args
-from pipeline.config import PipelineConfig, to_yaml
+from pipeline.config import SURROUNDINGS, PipelineConfig, to_yaml
 from pipeline.fingerprint import code_fingerprint
 from pipeline.platforms import THIS_MACHINE, Platform
 from pipeline.previous_statistics import PreviousStatisticsStrategy
 from pipeline.runtime_parameters import DATA_ROOT, EVAL_CONFIG, TRAIN_ARGS
-from schema.categories import Category, part_names
-from schema.errors import UserError
-from schema.record import CATEGORY, SPLITS, UNLABELLED
+from schema.categories import Category
+from schema.record import SPLITS, UNLABELLED
 from serving.model_config import IMAGE_TAG
 
 SCHEMA_FILE = str(Path(schema.__file__).parent / "schema.pbtxt")
@@ -64,8 +59,6 @@ class Places:
       serving: the folder in which each pushed model becomes a numbered version.
       metadata: ML Metadata's SQLite file; None where the platform has a store of its own.
       categories: the categories to segment, with their parts, in the order of the model's classes.
-      test_parts: names (as in `part_names`) of the parts that occur in the test split; bounds on
-        parts hold for these. None: not known, bounds hold for all parts.
       unlabelled: clouds that nobody labelled; a blessed model names their parts.
       data: which shapes these are, in a sentence for the report.
       training_state: where an unfinished training is kept, to be taken up by the next run; None:
@@ -81,7 +74,6 @@ class Places:
     serving: str
     metadata: str | None
     categories: tuple[Category, ...]
-    test_parts: frozenset[str] | None = None
     unlabelled: int = 0
     data: str = ""
     training_state: str | None = None
@@ -137,18 +129,19 @@ def create_pipeline(
         anomalies=example_validator.outputs["anomalies"],
         skew=skew_validator.outputs["anomalies"],
         drift=drift,
-        categories=places.categories,
-        data=places.data or places.examples,
-        code_fingerprint=code_fingerprint("components.data_report.executor"),
+        categories=categories_json(places.categories),
+        data=places.data or data_root,
+        code_fingerprint=code_fingerprint("components.data_report"),
     )
 
     # Stops the run on anomalies, sets unsound clouds aside, and lets only sound ones through.
     cloud_validator = CloudValidator(
         examples=example_gen.outputs["examples"],
         anomalies=example_validator.outputs["anomalies"],
-        settings=config.validation,
-        categories=places.categories,
-        code_fingerprint=code_fingerprint("components.cloud_validator.executor"),
+        # The limits of shifts act in DistributionValidator: changing them must not train again.
+        settings=config.validation.model_dump_json(exclude={"drift", "skew"}),
+        categories=categories_json(places.categories),
+        code_fingerprint=code_fingerprint("components.cloud_validator"),
         # Only where they may stop the run: else other limits would mean training anew.
         drift=drift if config.validation.drift.action == "stop" else None,
         skew=skew_validator.outputs["anomalies"]
@@ -184,8 +177,7 @@ def create_pipeline(
     tuner_nodes, hyperparameters = _tuner_nodes(config, recipe, transform)
 
     # Trains PointNet, where asked for from the last blessed model on; val chooses the epoch.
-    production = None if platform.baseline_strategy else ProductionModel(serving=places.serving)
-    warm_start_nodes, base_model = _warm_start_nodes(config, production)
+    warm_start_nodes, base_model = _warm_start_nodes(config, places, platform)
     state = {"training_state": places.training_state} if places.training_state else {}
     trainer = platform.trainer(
         run_fn="model.training.trainer.run_fn",
@@ -204,16 +196,23 @@ def create_pipeline(
         },
     )
 
-    # The model in production, for the new one to be measured against.
-    baseline: BaseNode = production or _baseline_resolver(platform, trainer)
+    # The model in production, for the new one to be compared with.
+    if platform.resolves_models:
+        baseline = _model_resolver(places, LatestOtherBlessedStrategy, "BaselineResolver")
+        baseline.add_upstream_node(trainer)
+    else:
+        baseline = ProductionModel(serving=places.serving, candidate=trainer.outputs["model"])
 
     # Measures both on all points of the test clouds and decides.
+    eval_config = evaluation_config(
+        config.evaluation, places.categories, code_fingerprint("components.evaluator.component")
+    )
     evaluator = Evaluator(
         examples=sound_examples,
         example_splits=["test"],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        eval_config=_adjustable_message(platform, EVAL_CONFIG, evaluation_config(config, places)),
+        eval_config=_adjustable_message(platform, EVAL_CONFIG, eval_config),
         schema=schema_gen.outputs["schema"],
     )
 
@@ -224,10 +223,9 @@ def create_pipeline(
         model_run=trainer.outputs["model_run"],
         examples=sound_examples,
         data_report=data_report.outputs["data_report"],
-        categories=places.categories,
-        config_text=to_yaml(config),
-        data=places.data or places.examples,
-        code_fingerprint=code_fingerprint("components.segmentation_report.executor"),
+        config=to_yaml(config, SURROUNDINGS),
+        data=places.data or data_root,
+        code_fingerprint=code_fingerprint("components.segmentation_report"),
     )
 
     # Sees to it that a server can answer with it.
@@ -308,15 +306,16 @@ def _adjustable_message(platform: Platform, name: str, message: Any) -> Any:
     return message if adjustable is text else adjustable
 
 
-def _baseline_resolver(platform: Platform, trainer: BaseNode) -> BaseNode:
-    """The node that finds the blessed model in the metadata of earlier runs."""
-    baseline = tfx.dsl.Resolver(
-        strategy_class=platform.baseline_strategy,
-        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-    ).with_id("BaselineResolver")
-    baseline.add_upstream_node(trainer)
-    return baseline
+def _model_resolver(places: Places, strategy: type[LatestBlessedStrategy], name: str) -> BaseNode:
+    """The node that finds a blessed model in the metadata of earlier runs."""
+    return tfx.dsl.Resolver(
+        strategy_class=strategy,
+        config={"serving": places.serving, "artifacts": places.pipeline_root},
+        **{
+            MODEL: tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+            BLESSING: tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+        },
+    ).with_id(name)
 
 
 def _input_config(places: Places, splits: Iterable[str]) -> tfx.proto.Input:
@@ -442,8 +441,8 @@ def _prediction_nodes(
     )
     predicted = PredictedParts(
         inference_result=inferrer.outputs["inference_result"],
-        categories=places.categories,
-        code_fingerprint=code_fingerprint("components.predicted_parts.executor"),
+        categories=categories_json(places.categories),
+        code_fingerprint=code_fingerprint("components.predicted_parts"),
     )
     return [example_gen, inferrer, predicted]
 
@@ -465,8 +464,8 @@ def _notification_nodes(
             report=report.outputs["report"],
             infra_blessing=infra_blessing,
             pipeline=config.pipeline_name,
-            settings=config.notify,
-            code_fingerprint=code_fingerprint("components.notification.executor"),
+            settings=config.notify.model_dump_json(),
+            code_fingerprint=code_fingerprint("components.notification"),
         )
     ]
 
@@ -501,144 +500,20 @@ def _infra_nodes(
         node = ModelServerProbe(
             model=trainer.outputs["model"],
             examples=examples,
-            settings=config.probe,
-            categories=places.categories,
-            code_fingerprint=code_fingerprint("components.model_server_probe.executor"),
+            settings=config.probe.model_dump_json(),
+            code_fingerprint=code_fingerprint("components.model_server_probe"),
         )
     return [node], node.outputs["blessing"]
 
 
 def _warm_start_nodes(
-    config: PipelineConfig, production: ProductionModel | None
+    config: PipelineConfig, places: Places, platform: Platform
 ) -> tuple[list[BaseNode], tfx.types.BaseChannel | None]:
     """The node that finds the model to start from. Each blessed model makes the next run train."""
     if config.training.warm_start == "none":
         return [], None
-    if production is not None:
-        return [], production.outputs["model"]
-    resolver = tfx.dsl.Resolver(
-        strategy_class=LatestBlessedModelStrategy,
-        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-    ).with_id("WarmStartResolver")
-    return [resolver], resolver.outputs["model"]
-
-
-def evaluation_config(config: PipelineConfig, places: Places) -> tfma.EvalConfig:
-    """What TFMA measures, and the bounds that decide the blessing.
-
-    Each bound names its slices; without one, TFMA would apply it to every slice.
-
-    Raises:
-      UserError: a bound is on a part or a category that the data does not have.
-    """
-    return tfma.EvalConfig(
-        model_specs=[tfma.ModelSpec(signature_name=EVALUATE_SIGNATURE)],
-        slicing_specs=[
-            tfma.SlicingSpec(),
-            tfma.SlicingSpec(feature_keys=[CLOUD_SIZE]),
-            *([tfma.SlicingSpec(feature_keys=[CATEGORY])] if len(places.categories) > 1 else []),
-        ],
-        metrics_specs=[
-            tfma.MetricsSpec(
-                metrics=[
-                    tfma.MetricConfig(
-                        class_name=segmentation_metrics.SegmentationMetrics.__name__,
-                        module=segmentation_metrics.__name__,
-                        config=json.dumps(
-                            {
-                                "categories": [c.to_json() for c in places.categories],
-                                "code_fingerprint": code_fingerprint(
-                                    "components.evaluator.executor"
-                                ),
-                            }
-                        ),
-                    )
-                ],
-                per_slice_thresholds=_thresholds(config, places),
-            )
-        ],
-    )
-
-
-def _thresholds(
-    config: PipelineConfig, places: Places
-) -> dict[str, config_pb2.PerSliceMetricThresholds]:
-    """Every bound of the config in TFMA's terms, by metric."""
-    found: dict[str, config_pb2.PerSliceMetricThresholds] = {}
-
-    def add(metric: str, bound: Threshold | ErrorThreshold, spec: tfma.SlicingSpec) -> None:
-        for name, threshold in _tfma_thresholds(metric, bound):
-            found.setdefault(name, config_pb2.PerSliceMetricThresholds()).thresholds.add(
-                slicing_specs=[spec], threshold=threshold
-            )
-
-    bounds, everywhere = config.evaluation, tfma.SlicingSpec()
-    for metric in (*HEADLINES, "mean_class_accuracy", "calibration_error"):
-        add(metric, getattr(bounds, metric), everywhere)
-    parts = part_names(places.categories)
-    for metric, general, own in (
-        ("part_accuracy", bounds.part_accuracy, bounds.part_accuracy_of),
-        ("part_iou", bounds.part_iou, bounds.part_iou_of),
-    ):
-        _refuse_unknown(f"evaluation.{metric}_of", own, parts, "parts")
-        for part in parts:
-            if places.test_parts is None or part in places.test_parts:
-                add(f"{metric}/{part}", own.get(part, general), everywhere)
-    for name, thresholds in bounds.slices.items():
-        feature, _, value = name.partition("=")
-        if feature == CATEGORY:
-            known = [category.name for category in places.categories]
-            _refuse_unknown("evaluation.slices", [value] if value else [], known, "categories")
-            if len(known) == 1:
-                continue  # The slice would be all clouds.
-        spec = (
-            tfma.SlicingSpec(feature_values={feature: value})
-            if value
-            else tfma.SlicingSpec(feature_keys=[feature])
-        )
-        for metric in type(thresholds).model_fields:
-            add(metric, getattr(thresholds, metric), spec)
-    return found
-
-
-def _refuse_unknown(key: str, named: Iterable[str], known: Sequence[str], what: str) -> None:
-    unknown = [name for name in named if name not in known]
-    if unknown:
-        raise UserError(
-            "bad_config",
-            f"{key} names {unknown[0]!r}, which the data does not have; its {what} are "
-            f"{', '.join(known)}.",
-        )
-
-
-def _tfma_thresholds(
-    metric: str, bound: Threshold | ErrorThreshold
-) -> Iterator[tuple[str, tfma.MetricThreshold]]:
-    """One bound in TFMA's terms: the metric that is held against it, and the threshold."""
-    value = change = None
-    if isinstance(bound, ErrorThreshold):
-        if bound.maximum is not None:
-            value = tfma.GenericValueThreshold(upper_bound={"value": bound.maximum})
-        if bound.largest_rise is not None:
-            change = tfma.GenericChangeThreshold(
-                direction=tfma.MetricDirection.LOWER_IS_BETTER,
-                absolute={"value": bound.largest_rise},
-            )
+    if platform.resolves_models:
+        node = _model_resolver(places, LatestBlessedStrategy, "WarmStartResolver")
     else:
-        if bound.minimum is not None:
-            value = tfma.GenericValueThreshold(lower_bound={"value": bound.minimum})
-        if bound.largest_drop is not None:
-            change = _rises_by(-bound.largest_drop)
-    if value is not None or change is not None:
-        yield metric, tfma.MetricThreshold(value_threshold=value, change_threshold=change)
-    wanted = bound.difference if isinstance(bound, HeadlineThreshold) else "any"
-    if wanted != "any":
-        end = DIFFERENCE_LOW if wanted == "better" else DIFFERENCE_HIGH
-        yield f"{end}/{metric}", tfma.MetricThreshold(change_threshold=_rises_by(0.0))
-
-
-def _rises_by(least: float) -> tfma.GenericChangeThreshold:
-    return tfma.GenericChangeThreshold(
-        direction=tfma.MetricDirection.HIGHER_IS_BETTER, absolute={"value": least}
-    )
+        node = ProductionModel(serving=places.serving).with_id("WarmStartModel")
+    return [node], node.outputs["model"]

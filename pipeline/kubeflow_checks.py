@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
-from pipeline.cluster_checks import NEEDED_BY_ALL, check_batch_of_step, check_cluster
+from pipeline.cluster_checks import (
+    NEEDED_BY_ALL,
+    check_batch_of_step,
+    check_cluster,
+    check_drift,
+)
 from pipeline.config import PipelineConfig
 from schema.errors import UserError
 
@@ -21,6 +26,7 @@ def check(config: PipelineConfig) -> None:
     """
     check_cluster(config, SECTION, NEEDED_BY_ALL, check_accelerator)
     check_batch_of_step(config, SECTION)
+    check_drift(config, SECTION)
 
 
 def check_accelerator(key: str, kind: str) -> None:

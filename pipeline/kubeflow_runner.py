@@ -8,14 +8,13 @@ is no drift against the last run either.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import yaml
 from tfx import v1 as tfx
 
-from components.production_model.component import ProductionModel
+from components.production_model import ProductionModel
 from pipeline.cluster_step import COMMAND, WITHOUT_MARKERS
-from pipeline.compilation import build, complete_resources, defaults
+from pipeline.compilation import build, complete_resources, defaults, never_cached
 from pipeline.config import PipelineConfig
 from pipeline.graph import Places
 from pipeline.kubeflow_checks import SECTION
@@ -24,7 +23,7 @@ from pipeline.platforms import Platform
 SPEC_FILE = "kubeflow.yaml"
 # Its driver writes the number with Kubernetes' suffix G, 10**9 bytes.
 GIB = 2**30 / 10**9
-PLATFORM = Platform(baseline_strategy=None, statistics_strategy=None, runtime_parameters=True)
+PLATFORM = Platform(resolves_models=False, statistics_strategy=None, runtime_parameters=True)
 
 
 def compile_pipeline(config: PipelineConfig, places: Places, file: Path) -> None:
@@ -54,14 +53,8 @@ def compile_pipeline(config: PipelineConfig, places: Places, file: Path) -> None
         parameters[name] |= {"defaultValue": value, "isOptional": True}
     for node in pipeline.components:
         if isinstance(node, (ProductionModel, tfx.components.ImportExampleGen)):
-            _never_cached(spec["root"]["dag"]["tasks"][node.id])
+            # Kubeflow's cache knows the name of the folder that they read, not what is in it. On
+            # Vertex AI, TFX looks into ImportExampleGen's folder before the cache is asked.
+            never_cached(spec, node)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(yaml.safe_dump(spec, sort_keys=True, width=100), "utf-8")
-
-
-def _never_cached(task: dict[str, Any]) -> None:
-    """For steps that read a folder: Kubeflow's cache knows its name, not what is in it.
-
-    On Vertex AI, TFX looks into the folder before the cache is asked; Kubeflow has no such hook.
-    """
-    task["cachingOptions"] = {}

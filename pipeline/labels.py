@@ -37,12 +37,9 @@ def label_versions(
       UserError: a version or the output's folder is not there, or the server would refuse the
         change.
     """
-    from components.pusher.versions import NoVersionError, pushed_versions
+    from serving.versions import pushed_versions
 
-    try:
-        there = pushed_versions(base)
-    except NoVersionError as error:
-        raise UserError("unavailable", str(error)) from None
+    there = pushed_versions(base)
     name, file = served_by(base, output)
     if output and not file.parent.is_dir():
         raise UserError(

@@ -36,6 +36,7 @@ from pipeline.beam_settings import CONVERSION, all_beam_args, beam_args
 from pipeline.beam_workers import about_images, check_job_servers
 from pipeline.config import PipelineConfig, load_config, preset_names, to_yaml, with_category
 from pipeline.logs import logs_to_file
+from pipeline.moved_output import follow_moved_output
 from reports.conversion_summary import conversion_summary
 from schema.errors import UserError
 from schema.record import UNLABELLED
@@ -187,30 +188,43 @@ def run(
       UserError: with a sentence that says what to do.
     """
     config = with_category(load_config(config_name or "demo"), category)
+    folder = OutputFolder(out)
+    try:
+        return _run_checked(folder, config, config_name, data, span, console)
+    except UserError as error:
+        _notify(folder, config, console, "failed", (str(error),))
+        raise
+
+
+def _run_checked(
+    folder: OutputFolder,
+    config: PipelineConfig,
+    config_name: str,
+    data: str,
+    span: int | None,
+    console: Console,
+) -> int:
     check_source(config, config_name, data, span)
     beam_options = all_beam_args(config.beam)
     check_job_servers(beam_options)
     if note := about_images(beam_options):
         console.print(note, markup=False, highlight=False)
-    check_output(out)
-    folder = OutputFolder(out)
+    check_output(folder.root)
     try:
         folder.artifacts.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             "bad_config",
-            f"cannot write to {out}: {error.strerror}; give another folder with OUT=... "
+            f"cannot write to {folder.root}: {error.strerror}; give another folder with OUT=... "
             "(option --out)",
         ) from error
     with only_run(folder):
         console.rule(f"Config {config_name}")
         console.print(to_yaml(config), markup=False, highlight=False, end="")
         folder.config.write_text(to_yaml(config), "utf-8")
-        try:
-            return _run_in(folder, config, data, span, console)
-        except UserError as error:
-            _notify(folder, config, console, "failed", (str(error),))
-            raise
+        if former := follow_moved_output(folder.metadata, folder.root):
+            console.print(f"OUT was moved here from {former}.", markup=False, highlight=False)
+        return _run_in(folder, config, data, span, console)
 
 
 def _run_in(
@@ -272,13 +286,15 @@ def _run_in(
         outcome, manifest.categories, folder.report, folder.data_report, folder.config, console
     )
     if outcome.predicted is not None:
-        clouds = copy_predictions(outcome.predicted, folder.predictions)
+        clouds, refused = copy_predictions(outcome.predicted, folder.predictions)
         console.print(
             f"parts of {clouds:,} unlabelled clouds: {folder.predictions}"
-            if clouds
+            if clouds or refused
             else "The unlabelled clouds got no parts: the model is not blessed.",
             highlight=False,
         )
+        for shape_id, reason in refused.items():
+            console.print(f"  no parts of {shape_id}: {reason}", markup=False, highlight=False)
     if outcome.blessed:
         return 0
     page = str(folder.report) if outcome.report is not None else ""
@@ -322,7 +338,7 @@ def _notify(
     """Tells whom the config names, and on the screen where that failed."""
     if not config.notify.wanted:
         return
-    from components.notification.message import Message, send
+    from components.message import Message, send
 
     message = Message(event, config.pipeline_name, str(folder.root), reasons, **others)
     problems = send(message, config.notify)
@@ -381,7 +397,7 @@ def _docker(config: PipelineConfig) -> bool:
     Raises:
       UserError: it is not, and the config does not go without.
     """
-    from components.model_server_probe.docker import docker_answers
+    from serving.docker import docker_answers
 
     if config.infra_validation in ("probe", "none"):
         return False
@@ -412,7 +428,6 @@ def _places(
         serving=str(folder.serving(config.name)),
         metadata=str(folder.metadata),
         categories=manifest.categories,
-        test_parts=manifest.parts_in("test"),
         unlabelled=manifest.shapes(UNLABELLED),
         data=described,
         docker=_docker(config),

@@ -9,7 +9,6 @@ from typing import Any
 from tfx import v1 as tfx
 from tfx.dsl.components.base.base_node import BaseNode
 
-from pipeline.baseline import LatestOtherBlessedModelStrategy
 from pipeline.previous_statistics import PreviousStatisticsStrategy
 
 
@@ -18,8 +17,8 @@ class Platform:
     """The defaults are this machine's, with TFX's local engine.
 
     Attributes:
-      baseline_strategy: how a Resolver finds the blessed model; None where the platform has no
-        Resolver: ProductionModel finds it then.
+      resolves_models: whether a Resolver can find the blessed model by our strategy; otherwise
+        ProductionModel takes the newest pushed version.
       statistics_strategy: how a Resolver finds the last run's statistics; None where the platform
         has no Resolver: no drift is looked for then.
       runtime_parameters: whether the data's folder, the training's steps and the evaluation's
@@ -30,7 +29,7 @@ class Platform:
         none.
     """
 
-    baseline_strategy: type | None = LatestOtherBlessedModelStrategy
+    resolves_models: bool = True
     statistics_strategy: type | None = PreviousStatisticsStrategy
     runtime_parameters: bool = False
     trainer: Callable[..., BaseNode] = tfx.components.Trainer

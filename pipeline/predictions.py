@@ -6,24 +6,21 @@ import csv
 import shutil
 from pathlib import Path
 
-from components.predicted_parts.executor import CLOUDS_FILE
+from components.predicted_parts import CLOUDS_FILE
 from preprocessing.clouds.ply import LABELS_ENDING, PLY_ENDING
 from preprocessing.progress import progress
 
 
-def copy_predictions(made: str, folder: Path) -> int:
-    """Copies each cloud's files and clouds.csv; those of an earlier run give way to them.
+def copy_predictions(made: str, folder: Path) -> tuple[int, dict[str, str]]:
+    """Copies each cloud's files and clouds.csv, which replace those of an earlier run.
 
-    Args:
-      made: where PredictedParts wrote them.
-      folder: where to; what else lies there stays.
-
-    Returns:
-      How many clouds; 0, and nothing is touched, where no model was blessed.
+    Returns the number of clouds, and the model's reason for each other cloud by its id. Changes
+    nothing if there is neither, as without a blessed model.
     """
     names = _files(Path(made))
-    if not names:
-        return 0
+    refused = {row["shape_id"]: row["reason"] for row in _rows(Path(made)) if row.get("reason")}
+    if not names and not refused:
+        return 0, {}
     folder.mkdir(exist_ok=True)
     for name in _files(folder) - names:
         (folder / name).unlink(missing_ok=True)
@@ -34,15 +31,19 @@ def copy_predictions(made: str, folder: Path) -> int:
             copied.append(name)
     # Last: it says that the rest is there.
     shutil.copyfile(Path(made) / CLOUDS_FILE, folder / CLOUDS_FILE)
-    return sum(name.endswith(PLY_ENDING) for name in names)
+    return sum(name.endswith(PLY_ENDING) for name in names), refused
 
 
 def _files(folder: Path) -> set[str]:
-    """The files that a folder's clouds.csv names; none where there is no such table."""
+    """The files that a folder's clouds.csv names."""
+    files = [row["file"] for row in _rows(folder) if row.get("file")]
+    stems = [Path(file).name.removesuffix(PLY_ENDING) for file in files]
+    return {stem + ending for stem in stems for ending in (PLY_ENDING, LABELS_ENDING)}
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
     table = folder / CLOUDS_FILE
     if not table.exists():
-        return set()
+        return []
     with table.open(newline="", encoding="utf-8") as file:
-        rows = [row.get("file") or "" for row in csv.DictReader(file)]
-    stems = [Path(row).name.removesuffix(PLY_ENDING) for row in rows]
-    return {stem + ending for stem in stems for ending in (PLY_ENDING, LABELS_ENDING)}
+        return list(csv.DictReader(file))

@@ -1,48 +1,46 @@
-"""Which statistics a run's data is held against."""
+"""Which statistics a run's data is compared with."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from absl import logging
 from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.dsl.components.common import resolver
+from tfx.dsl.io import fileio
 
-from components.cloud_validator.component import CloudValidator
+from components.cloud_validator import CloudValidator
 
 
 class PreviousStatisticsStrategy(resolver.ResolverStrategy):
     """The statistics of the last run with other data that CloudValidator let pass.
 
-    Of other data: a repeated run, whose statistics come from the cache, is held against what it was
-    held against before, and so is all cache. Let pass: data that stopped a run is nothing to go by.
+    Of other data: a repeated run gets the same baseline and is served entirely from the cache. Let
+    pass: data that stopped a run is not a baseline. Statistics whose files are missing are skipped.
     It must be asked after StatisticsGen, to know this run's own.
     """
 
     def resolve_artifacts(
         self, store: Any, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]]:
-        """See the base class.
-
-        Args:
-          store: the ML Metadata store.
-          input_dict: all statistics of this pipeline.
-
-        Returns:
-          At most one artifact a key.
-        """
-        return {key: self._previous(store, found) for key, found in input_dict.items()}
+        """See the base class; at most one artifact a key."""
+        return {key: self._previous(store, given) for key, given in input_dict.items()}
 
     def _previous(self, store: Any, statistics: list[types.Artifact]) -> list[types.Artifact]:
-        given_out = sorted(
+        outputs = sorted(
             _events(store, [artifact.id for artifact in statistics], "OUTPUT"),
             key=lambda event: event.execution_id,
             reverse=True,
         )
         by_id = {artifact.id: artifact for artifact in statistics}
-        for event in given_out[1:]:
-            if event.artifact_id != given_out[0].artifact_id and _let_pass(store, event):
-                return [by_id[event.artifact_id]]
+        for event in outputs[1:]:
+            if event.artifact_id == outputs[0].artifact_id or not _let_pass(store, event):
+                continue
+            artifact = by_id[event.artifact_id]
+            if fileio.exists(artifact.uri):
+                return [artifact]
+            logging.warning("The statistics %s are missing; older ones are used.", artifact.uri)
         return []
 
 
@@ -56,7 +54,8 @@ def _let_pass(store: Any, event: Any) -> bool:
     readers = {read.execution_id for read in _events(store, counted, "INPUT")}
     states = metadata_store_pb2.Execution.State  # type: ignore[attr-defined]
     return any(
-        execution.type == f"{CloudValidator.__module__}.{CloudValidator.__name__}"
+        # Its module was another one in earlier versions, whose runs count too.
+        execution.type.rpartition(".")[2] == CloudValidator.__name__
         and execution.last_known_state in (states.COMPLETE, states.CACHED)
         for execution in store.get_executions_by_id(sorted(readers))
     )

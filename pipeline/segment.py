@@ -13,12 +13,12 @@ from pathlib import Path
 import click
 import numpy as np
 
-from components.segmented_page.page import PageCloud, page_cloud, render_page
 from pipeline.clouds_to_segment import CloudSource, find_clouds, read_cloud
 from pipeline.command_line import PROGRAM
 from pipeline.request_log import RequestLog
 from pipeline.segmented_folder import PAGE_FILE, TABLE_FILE, SegmentedFolder
 from preprocessing.progress import progress
+from reports.segmented_page import PageCloud, page_cloud, render_page
 from schema.categories import Category
 from schema.errors import UserError, counted
 from schema.record import to_float32

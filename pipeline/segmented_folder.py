@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from components.segmented_page.page import GENERATOR
 from preprocessing.clouds.files import file_stem
+from reports.segmented_page import GENERATOR
 from schema.atomic import write_atomically
 from schema.errors import UserError
 from serving.segmented_cloud import SegmentedCloud

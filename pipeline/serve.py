@@ -20,10 +20,10 @@ import click
 import requests
 import yaml
 
-from components.model_server_probe.docker import complaint, docker_complaint
 from pipeline.command_line import PROGRAM, program
 from pipeline.local_runner import OutputFolder
 from schema.errors import UserError
+from serving.docker import complaint, docker_complaint
 from serving.exported_model import exported_folder
 from serving.model_config import (
     MODELS_FILE,

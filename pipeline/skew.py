@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from components.settings import ShiftLimits
 from pipeline.logs import logs_to_file
+from preprocessing.checks.settings import ShiftLimits
 from preprocessing.conversion.manifest import Manifest
 from preprocessing.conversion.records import SUFFIX, from_example, read_records
 from schema.errors import UserError, counted

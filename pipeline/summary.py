@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from tfx.orchestration import metadata
 from tfx.types import standard_artifacts
 
-from components.data_report.executor import FINDINGS_FILE
-from components.evaluator.metrics import BASELINE, CANDIDATE, overall_metrics
+from components.artifacts import PredictedPartsFiles
+from components.data_report import FINDINGS_FILE
+from components.evaluator.metrics import ALL_CLOUDS, BASELINE, CANDIDATE, metrics_by_slice
 from components.evaluator.verdict import read_verdict
-from components.model_server_probe.executor import read_reasons
-from components.predicted_parts.component import PredictedPartsFiles
+from components.model_server_probe import read_reasons
 from schema.categories import Category, part_names
+from serving.versions import WITHDRAWN
 
 _MOST_TRIALS = 5
 
@@ -28,10 +31,11 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-      blessed: whether the model may serve.
-      reasons: a sentence for each bound that it missed.
-      against: what it was held against, or why against nothing.
-      metrics: value by key, see components/segmentation_metrics.py.
+      blessed: whether the model is blessed and its pushed version exists.
+      headline: the verdict in a few words.
+      reasons: why it is not blessed, or not served, in sentences.
+      against: what it was compared with, or why with nothing.
+      metrics: value by key, see model/measurements.py.
       baseline: the same of the model it was compared with; empty on a first run.
       pushed: the version's folder, None if nothing was pushed.
       evaluation: the Evaluator's output folder.
@@ -41,6 +45,7 @@ class Outcome:
     """
 
     blessed: bool
+    headline: str
     reasons: tuple[str, ...]
     against: str
     metrics: dict[str, float]
@@ -82,9 +87,7 @@ def outcome_of_last_run(metadata_file: Path, pipeline_name: str) -> Outcome:
     if evaluation is None:
         raise LookupError(f"the latest run of {pipeline_name} in {metadata_file} has no evaluation")
     pushed = artifacts.get(standard_artifacts.PushedModel.TYPE_NAME)
-    version = None
-    if pushed is not None and pushed.custom_properties["pushed"].int_value == 1:
-        version = pushed.custom_properties["pushed_destination"].string_value
+    version, lost = pushed_version(pushed) if pushed is not None else (None, "")
     verdict = read_verdict(evaluation.uri)
 
     def folder(type_name: str) -> str | None:
@@ -92,16 +95,41 @@ def outcome_of_last_run(metadata_file: Path, pipeline_name: str) -> Outcome:
 
     return Outcome(
         blessed=verdict.blessed and version is not None,
-        reasons=(*(() if verdict.blessed else verdict.reasons), *_servers_reasons(artifacts)),
+        headline=verdict.headline,
+        reasons=(*verdict.reasons, *_servers_reasons(artifacts), *([lost] if lost else ())),
         against=verdict.baseline,
-        metrics=overall_metrics(evaluation.uri, CANDIDATE),
-        baseline=overall_metrics(evaluation.uri, BASELINE),
+        metrics=metrics_by_slice(evaluation.uri, CANDIDATE).get(ALL_CLOUDS, {}),
+        baseline=metrics_by_slice(evaluation.uri, BASELINE).get(ALL_CLOUDS, {}),
         pushed=version,
         evaluation=evaluation.uri,
         report=folder("pointnet.SegmentationReport"),
         trials=folder(standard_artifacts.TunerResults.TYPE_NAME),
         predicted=folder(PredictedPartsFiles.TYPE_NAME),
     )
+
+
+def pushed_version(pushed: Any) -> tuple[str | None, str]:
+    """The pushed version's folder, and why there is none although it was pushed.
+
+    A cached Pusher does not see that its version is gone. A removed one is put back from the
+    artifact's copy; a withdrawn one is not.
+    """
+    if pushed.custom_properties["pushed"].int_value != 1:
+        return None, ""
+    version = Path(pushed.custom_properties["pushed_destination"].string_value)
+    if (version / "saved_model.pb").is_file():
+        return str(version), ""
+    withdrawn = version.with_name(f"{WITHDRAWN}{version.name}")
+    if withdrawn.exists():
+        return None, f"the pushed version was withdrawn; rename {withdrawn} back to serve it"
+    if not Path(pushed.uri, "saved_model.pb").is_file():
+        return None, f"the pushed version {version} is missing, and so is its copy {pushed.uri}"
+    partial = version.with_name(f".partial-{version.name}")
+    for folder in (partial, version):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(pushed.uri, partial)
+    partial.rename(version)
+    return str(version), ""
 
 
 def _servers_reasons(artifacts: dict[str, Any]) -> list[str]:
@@ -199,7 +227,7 @@ def print_outcome(
     for part in part_names(categories):
         points = metrics[f"part_points/{part}"]
         row = [
-            part,
+            escape(part),
             f"{points:,.0f}",
             _figure(metrics[f"part_accuracy/{part}"]),
             _figure(metrics[f"part_iou/{part}"]),
@@ -223,9 +251,13 @@ def print_outcome(
             highlight=False,
         )
     if outcome.blessed:
-        console.print(f"[green]Blessed[/green]: every bound is met ({outcome.against}).")
+        console.print(
+            f"[green]{outcome.headline}[/green] and pushed: no bound is missed "
+            f"({escape(outcome.against)}).",
+            highlight=False,
+        )
     else:
-        console.print("[red]Not blessed[/red]; nothing was pushed:")
+        console.print(f"[red]{outcome.headline}[/red], not pushed:", highlight=False)
         for reason in outcome.reasons:
             console.print(f"  {reason}", markup=False, highlight=False)
     if outcome.pushed is not None:

@@ -8,6 +8,7 @@ from pipeline.cluster_checks import (
     check_batch,
     check_batch_of_step,
     check_cluster,
+    check_drift,
     trainer_resources,
 )
 from pipeline.cluster_settings import CustomJobSettings, VertexSettings
@@ -30,6 +31,7 @@ def check(config: PipelineConfig) -> None:
       UserError: what is missing or cannot work, in a sentence.
     """
     check_cluster(with_dataflow_of_vertex(config), SECTION, _NEEDED, check_accelerator)
+    check_drift(config, SECTION)
     vertex = config.vertex
     if vertex.tensorboard and not vertex.service_account:
         raise UserError(

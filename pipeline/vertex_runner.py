@@ -19,15 +19,19 @@ from typing import Any
 
 from tfx import v1 as tfx
 from tfx.dsl.input_resolution.strategies.latest_artifact_strategy import LatestArtifactStrategy
-from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
-    LatestBlessedModelStrategy,
-)
 
-from components.endpoint_pusher.executor import ENCRYPTION_KEY
+from components.endpoint_pusher import ENCRYPTION_KEY
+from components.production_model import ProductionModel
 from pipeline.cluster_checks import read_manifest
 from pipeline.cluster_settings import VertexSettings
 from pipeline.cluster_step import COMMAND
-from pipeline.compilation import build, cluster_places, complete_resources, defaults
+from pipeline.compilation import (
+    build,
+    cluster_places,
+    complete_resources,
+    defaults,
+    never_cached,
+)
 from pipeline.config import PipelineConfig, load_config
 from pipeline.graph import Places
 from pipeline.platforms import Platform
@@ -44,7 +48,7 @@ def platform(config: PipelineConfig) -> Platform:
     where = {_google.ENABLE_VERTEX_KEY: True, _google.VERTEX_REGION_KEY: vertex.region}
     job = {**where, _google.TRAINING_ARGS_KEY: _custom_job(config)}
     return Platform(
-        baseline_strategy=LatestBlessedModelStrategy,
+        resolves_models=False,
         statistics_strategy=LatestArtifactStrategy,
         runtime_parameters=True,
         trainer=_google.Trainer if vertex.custom_job else tfx.components.Trainer,
@@ -141,6 +145,9 @@ def compile_pipeline(config: PipelineConfig, places: Places, file: Path) -> None
     )
     job = runner.run(pipeline, parameter_values=defaults(pipeline))
     complete_resources(pipeline, job["pipelineSpec"])
+    for node in pipeline.components:
+        if isinstance(node, ProductionModel):
+            never_cached(job["pipelineSpec"], node)
     # TFX's command line has the runner write elsewhere.
     written = Path(runner._output_dir, runner._output_filename)
     written.write_text(json.dumps(job, indent=1, sort_keys=True) + "\n", "utf-8")

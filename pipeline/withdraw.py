@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.pusher.versions import NoVersionError, version_to_withdraw, withdraw
 from pipeline.labels import labels_command, served_by
 from schema.errors import UserError
 from serving.model_config import (
@@ -17,6 +16,7 @@ from serving.model_config import (
     versions_text,
     written_command,
 )
+from serving.versions import version_to_withdraw, withdraw
 
 
 def withdraw_version(base: str, version: int | None, output: str) -> str:
@@ -34,25 +34,22 @@ def withdraw_version(base: str, version: int | None, output: str) -> str:
       UserError: there is no such version, or no other one, or the config wants it.
     """
     command = labels_command(base, output)
-    try:
-        taken, left = version_to_withdraw(base, version)
-        name, file = served_by(base, output)
-        if output and not file.is_file():
-            raise UserError(
-                "unavailable",
-                f"{output}: there is no such model config; give the one that the server looks at, "
-                "or leave --output out.",
-            )
-        serving = f"{left[-1]} serves"
-        if file.exists():
-            model = model_of(read_config(file), name)
-            _check_unnamed(model, taken, left, file, command)
-            pinned = list(model.model_version_policy.specific.versions)
-            if pinned:
-                serving = _still_served(pinned, left, file, command)
-        withdraw(base, taken)
-    except NoVersionError as error:
-        raise UserError("unavailable", str(error)) from None
+    taken, left = version_to_withdraw(base, version)
+    name, file = served_by(base, output)
+    if output and not file.is_file():
+        raise UserError(
+            "unavailable",
+            f"{output}: there is no such model config; give the one that the server looks at, "
+            "or leave --output out.",
+        )
+    serving = f"{left[-1]} serves"
+    if file.exists():
+        model = model_of(read_config(file), name)
+        _check_unnamed(model, taken, left, file, command)
+        pinned = list(model.model_version_policy.specific.versions)
+        if pinned:
+            serving = _still_served(pinned, left, file, command)
+    withdraw(base, taken)
     return f"version {taken} is taken back; {serving}"
 
 

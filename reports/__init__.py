@@ -1,1 +1,1 @@
-"""What a person looks at: pictures of clouds and terminal tables."""
+"""Pages, terminal tables and pictures, from plain values: no TFX, TFMA or TensorFlow here."""

@@ -51,6 +51,17 @@ def to_png(figure: Any) -> bytes:
     return file.getvalue()
 
 
+def draw_histogram(shape_ious: Sequence[float]) -> bytes:
+    """How many clouds reach which shape IoU, in steps of 0.05, as PNG."""
+    figure, (axes,) = new_figure(8.4, 2.4, 1)
+    axes.hist(shape_ious, bins=np.linspace(0, 1, 21), color=BLUE, rwidth=0.9)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("shape IoU", color=INK)
+    axes.set_ylabel("clouds", color=INK)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    return to_png(figure)
+
+
 def draw_curves(curves: Mapping[str, Sequence[float]]) -> bytes:
     """Loss, quality and learning rate by epoch, as PNG.
 

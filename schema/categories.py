@@ -16,20 +16,10 @@ from dataclasses import asdict, dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Literal
 
+from schema.colors import PART_COLOURS
 from schema.errors import UserError
 from schema.record import UNANNOTATED
 
-# Okabe and Ito's colours without black, distinguishable in the common forms of colour blindness;
-# source: https://jfly.uni-koeln.de/color/
-PART_COLOURS = (
-    "#0072B2",  # blue
-    "#E69F00",  # orange
-    "#009E73",  # green
-    "#CC79A7",  # purple
-    "#56B4E9",  # sky blue
-    "#D55E00",  # vermilion
-    "#F0E442",  # yellow
-)
 UNANNOTATED_COLOUR = "#999999"
 
 # Labels are stored and validated up to this many parts; schema.pbtxt has the same limit.
@@ -72,8 +62,8 @@ class Category:
 
     @property
     def colours(self) -> tuple[str, ...]:
-        """One colour a part, as #RRGGBB; they repeat after seven."""
-        return tuple(PART_COLOURS[i % len(PART_COLOURS)] for i in range(len(self.parts)))
+        """A colour of its own for each part, as #RRGGBB."""
+        return PART_COLOURS[: len(self.parts)]
 
     @property
     def rest_label(self) -> int:

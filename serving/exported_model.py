@@ -76,7 +76,7 @@ class ExportedModel:
       UserError: it cannot be loaded, or has no signature `serve_padded`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | str) -> None:
         import tensorflow as tf
 
         try:

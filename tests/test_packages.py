@@ -15,7 +15,7 @@ ORDER = ("schema", "preprocessing", "model", "reports", "serving", "components",
 OUTSIDE = ("tests", "bench", "deploy", "requirements")
 MODULES = [path for package in ORDER for path in sorted((ROOT / package).rglob("*.py"))]
 # Within preprocessing the same holds for its sub-packages.
-PREPROCESSING = ("clouds", "datasets", "conversion")
+PREPROCESSING = ("clouds", "datasets", "conversion", "checks")
 
 
 def imported_modules(path):

@@ -1,52 +1,47 @@
-"""The verdict: what each bound needed, what was measured, and by how much it was missed.
-
-TFMA decides whether a bound is met. What is added here: a bound on what no cloud of its slice can
-tell (a part that none of them has, a slice of fewer clouds than `FEWEST_CLOUDS`) neither blesses
-nor blocks.
-"""
+"""The verdict: every bound with what was measured, and whether the model is blessed."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import tensorflow_model_analysis as tfma
-from tensorflow_model_analysis.writers import eval_config_writer
 from tfx.dsl.io import fileio
 
-from components.evaluator.metrics import (
-    ALL_CLOUDS,
-    BASELINE,
-    CANDIDATE,
-    Slice,
-    metrics_by_slice,
-    slice_title,
-)
-from components.segmentation_metrics import DIFFERENCE_HIGH, DIFFERENCE_LOW
+from components.evaluator.bounds import Bound, Kind
+from components.evaluator.metrics import ALL_CLOUDS, Slice, slice_title
 from model.bootstrap import FEWEST_CLOUDS
+from model.metric_table import metric_title
+from schema.categories import Category
+from schema.size_buckets import CLOUD_SIZE, SIZE_BUCKETS
 
 VERDICT_FILE = "verdict.json"
-Kind = Literal["minimum", "maximum", "largest_drop", "largest_rise", "difference"]
-State = Literal["met", "missed", "not measured"]
+State = Literal["met", "missed", "not measured", "not applicable"]
+Metrics = Mapping[Slice, Mapping[str, float]]
+_WORDS: dict[Kind, str] = {
+    "minimum": "minimum",
+    "maximum": "maximum",
+    "largest_drop": "largest drop below the baseline",
+    "largest_rise": "largest rise above the baseline",
+    "difference": "minimum",
+    "over_trivial": "minimum, with the margin over the trivial answer,",
+}
 
 
 @dataclass(frozen=True)
 class CheckedBound:
-    """One bound and what came of it.
+    """One bound on one slice.
 
     Attributes:
-      metric: its key, see components/segmentation_metrics.py.
+      metric, kind: as of `Bound`; kind "tfma" is a failure that only TFMA found.
       slice: "all clouds", or such as "category Chair".
-      kind: of what sort it is.
-      needed: the bound; of a drop or rise what may be lost.
-      measured: the metric; of a drop, rise or difference what was lost or won.
-      missed_by: how far the metric is beyond the bound; 0 where it is met, None where one of the
-        two is no number.
-      state: whether it is met.
-      sentence: all of this for a person.
+      needed: the limit; of over_trivial the smallest value.
+      measured: the metric; of a drop or rise the change; None: unknown.
+      missed_by: how far `measured` is beyond the limit; 0 if it is met, None if unknown.
+      blocks: whether the bound prevents the blessing.
+      sentence: all of this for people, with the reason if it is not measured or not applicable.
     """
 
     metric: str
@@ -56,30 +51,35 @@ class CheckedBound:
     measured: float | None
     missed_by: float | None
     state: State
+    blocks: bool
     sentence: str
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a model may serve, and why.
-
-    Attributes:
-      blessed: no bound is missed, and at least one is met.
-      bounds: all bounds.
-      baseline: what the model was held against, or why against nothing, in a sentence.
-    """
+    """Whether a model may serve, and why; `baseline` is a sentence on what it was compared with."""
 
     blessed: bool
     bounds: tuple[CheckedBound, ...]
     baseline: str
+    exploratory: bool = False
+
+    @property
+    def headline(self) -> str:
+        """The verdict for people, in a few words."""
+        if not self.bounds:
+            return "Measured"
+        if not self.blessed:
+            return "Not blessed"
+        return "Blessed with exploratory bounds" if self.exploratory else "Blessed"
 
     @property
     def reasons(self) -> list[str]:
-        """A sentence for each missed bound; one where nothing was checked."""
-        missed = [bound.sentence for bound in self.bounds if bound.state == "missed"]
-        if not missed and not self.blessed:
-            return ["no bound could be checked; set at least one under evaluation"]
-        return missed
+        """Why the model is not blessed, a sentence a bound; empty if it is."""
+        if self.blessed:
+            return []
+        blocking = [bound.sentence for bound in self.bounds if bound.blocks]
+        return blocking or ["no bound could be checked; set at least one under evaluation"]
 
     def write(self, folder: str) -> None:
         """Writes VERDICT_FILE into the evaluation's folder."""
@@ -95,138 +95,109 @@ def read_verdict(folder: str) -> Verdict:
     return Verdict(**value, bounds=bounds)
 
 
-def judge(evaluation: str, baseline: str) -> Verdict:
-    """Holds what was measured against every bound of the evaluation's config.
+def judge(
+    bounds: Sequence[Bound],
+    categories: Sequence[Category],
+    candidate: Metrics,
+    baseline: Metrics | None,
+    baseline_sentence: str,
+    exploratory: bool = False,
+    tfma_failures: Iterable[tuple[str, str]] = (),
+) -> Verdict:
+    """Compares what was measured with every bound.
 
-    Args:
-      evaluation: the Evaluator's output folder.
-      baseline: see Verdict.
+    A bound that cannot be measured blocks the blessing unless it is optional. Without a `baseline`,
+    bounds on changes do not apply; nor does a bound on every size to a size that no cloud has.
+    `tfma_failures` are slice titles and metrics ("": the slice is missing); one that no row
+    explains blocks too.
     """
-    config = eval_config_writer.load_eval_run(evaluation)[0]
-    if not list(_thresholds(config)):
-        return Verdict(False, (), baseline)  # TFMA has not judged either.
-    candidate = metrics_by_slice(evaluation, CANDIDATE)
-    blessed_model = metrics_by_slice(evaluation, BASELINE)
-    failed = _failures(tfma.load_validation_result(evaluation))
-    bounds: list[CheckedBound] = []
-    for name, specs, threshold in _thresholds(config):
-        for key, metrics in sorted(candidate.items(), key=lambda item: slice_title(item[0])):
-            if any(_applies(spec, key) for spec in specs):
-                before = blessed_model.get(key, {}) if blessed_model else None
-                bounds.extend(_checked(name, key, threshold, metrics, before, failed))
-    states = {bound.state for bound in bounds}
-    return Verdict("missed" not in states and "met" in states, tuple(bounds), baseline)
+    rows = []
+    for bound in bounds:
+        for where in _slices(bound.where, categories):
+            before = None if baseline is None else baseline.get(where, {})
+            rows.append(_check(bound, where, candidate.get(where, {}), before, baseline_sentence))
+    unmet = [row for row in rows if row.state != "met" and row.kind != "over_trivial"]
+    explained = {(row.slice, "") for row in unmet}
+    explained |= {(row.slice, row.metric) for row in unmet if row.state != "not applicable"}
+    for title, metric in sorted(set(tfma_failures) - explained):
+        sentence = f"TFMA's own check of {metric_title(metric) or 'the clouds'} ({title}) fails"
+        rows.append(CheckedBound(metric, title, "tfma", 0.0, None, None, "missed", True, sentence))
+    blessed = not any(row.blocks for row in rows) and any(row.state == "met" for row in rows)
+    return Verdict(blessed, tuple(rows), baseline_sentence, exploratory)
 
 
-def _thresholds(config: Any) -> Iterator[tuple[str, list[Any], Any]]:
-    """Every threshold of the config: the metric's name, the slices, the threshold."""
-    for metrics in config.metrics_specs:
-        for name in sorted(metrics.per_slice_thresholds):
-            for found in metrics.per_slice_thresholds[name].thresholds:
-                yield name, list(found.slicing_specs), found.threshold
+def _slices(where: str, categories: Sequence[Category]) -> list[Slice]:
+    """The slices that the config's name for them stands for."""
+    feature, _, value = where.partition("=")
+    if not feature:
+        return [ALL_CLOUDS]
+    every = SIZE_BUCKETS if feature == CLOUD_SIZE else [category.name for category in categories]
+    return [((feature, one),) for one in ([value] if value else every)]
 
 
-def _applies(spec: Any, key: Slice) -> bool:
-    return tfma.slicer.SingleSliceSpec(spec=spec).is_slice_applicable(key)
-
-
-def _failures(validation: Any) -> set[tuple[str, str, bool]]:
-    """What TFMA found missed: slice, metric, and whether it is a difference."""
-    found = set()
-    for per_slice in validation.metric_validations_per_slice:
-        key = tuple(
-            (single.column, getattr(single, single.WhichOneof("kind")))
-            for single in per_slice.slice_key.single_slice_keys
-        )
-        key = tuple(
-            (column, value.decode() if isinstance(value, bytes) else value) for column, value in key
-        )
-        for failure in per_slice.failures:
-            name = failure.metric_key
-            found.add((slice_title(key), name.name, name.is_diff))
-    return found
-
-
-def _checked(
-    name: str,
-    key: Slice,
-    threshold: Any,
+def _check(
+    bound: Bound,
+    where: Slice,
     metrics: Mapping[str, float],
-    before: Mapping[str, float] | None,
-    failed: set[tuple[str, str, bool]],
-) -> Iterator[CheckedBound]:
-    """The bounds of one threshold in one slice; those on a change only with a baseline."""
-    untellable = _untellable(name, key, metrics)
+    baseline: Mapping[str, float] | None,
+    baseline_sentence: str,
+) -> CheckedBound:
+    """One bound on one slice; `baseline`: the baseline's metrics there."""
+    needed, measured = bound.limit, metrics.get(bound.metric, math.nan)
+    if bound.kind in ("largest_drop", "largest_rise"):
+        change = measured - (baseline or {}).get(bound.metric, math.nan)
+        measured = change if bound.kind == "largest_rise" else -change
+    elif bound.kind == "over_trivial":
+        trivial = metrics.get(bound.metric.replace("part_", "trivial_", 1), math.nan)
+        needed = bound.limit if math.isnan(trivial) else trivial + bound.limit * (1 - trivial)
+    lower = bound.kind in ("minimum", "difference", "over_trivial")
+    beyond = needed - measured if lower else measured - needed
+    state, reason = _obstacle(bound, where, metrics, baseline, baseline_sentence)
+    if not state and math.isnan(beyond):
+        state, reason = "not measured", "its value is not a number"
+    known = None if math.isnan(measured) else measured
+    missed_by = None if state else max(beyond, 0.0)
+    if not state:
+        state, reason = ("missed" if beyond > 0 else "met"), f"measured {measured:.4f}"
+    blocks = state == "missed" or (state == "not measured" and not bound.optional)
+    what = metric_title(bound.metric) + (f" ({slice_title(where)})" if where else "")
+    sentence = f"{what}: {_WORDS[bound.kind]} {needed:.4f} {state}, {reason}"
+    if blocks:
+        by = f"beyond the limit by {missed_by:.4f}" if missed_by else "optional: true accepts this"
+        sentence += f" ({by})"
+    return CheckedBound(
+        metric=bound.metric,
+        slice=slice_title(where),
+        kind=bound.kind,
+        needed=needed,
+        measured=known,
+        missed_by=missed_by,
+        state=state,
+        blocks=blocks,
+        sentence=sentence,
+    )
 
-    def bound(kind: Kind, needed: float, measured: float, beyond: float) -> CheckedBound:
-        missed = (slice_title(key), name, kind not in ("minimum", "maximum")) in failed
-        state: State = "not measured" if untellable else "missed" if missed else "met"
-        known = None if math.isnan(measured) else measured
-        by = None if known is None else max(beyond, 0.0) if missed else 0.0
-        what = metric_title(name) + (f" ({slice_title(key)})" if key else "")
-        if untellable:
-            sentence = f"{what}, {kind.replace('_', ' ')}: not measured, {untellable}"
-        else:
-            sentence = _sentence(what, kind, needed, known, by if missed else None)
-        return CheckedBound(name, slice_title(key), kind, needed, known, by, state, sentence)
 
-    measured = metrics.get(name, math.nan)
-    value, change = threshold.value_threshold, threshold.change_threshold
-    if value.HasField("lower_bound"):
-        needed = value.lower_bound.value
-        yield bound("minimum", needed, measured, needed - measured)
-    if value.HasField("upper_bound"):
-        needed = value.upper_bound.value
-        yield bound("maximum", needed, measured, measured - needed)
-    if not threshold.HasField("change_threshold") or before is None:
-        return
-    won, allowed = measured - before.get(name, math.nan), abs(change.absolute.value)
-    if name.startswith((DIFFERENCE_LOW, DIFFERENCE_HIGH)):
-        yield bound("difference", 0.0, measured, -measured)
-    elif change.direction == tfma.MetricDirection.LOWER_IS_BETTER:
-        yield bound("largest_rise", allowed, won, won - allowed)
-    else:
-        yield bound("largest_drop", allowed, -won, -won - allowed)
-
-
-def _untellable(name: str, key: Slice, metrics: Mapping[str, float]) -> str:
-    """Why the slice's clouds cannot tell; empty where they can."""
+def _obstacle(
+    bound: Bound,
+    where: Slice,
+    metrics: Mapping[str, float],
+    baseline: Mapping[str, float] | None,
+    baseline_sentence: str,
+) -> tuple[State | None, str]:
+    """The state and the reason if the bound cannot be checked; None if it can."""
     clouds = metrics.get("clouds", 0.0)
-    if key != ALL_CLOUDS and clouds < FEWEST_CLOUDS:
-        return f"{clouds:.0f} clouds only"
-    _, _, part = name.partition("/")
+    if where and clouds == 0 and bound.where == CLOUD_SIZE:
+        return "not applicable", "no test cloud is in this slice"
+    if bound.kind in ("largest_drop", "largest_rise", "difference") and baseline is None:
+        return "not applicable", baseline_sentence
+    if where and clouds < FEWEST_CLOUDS:
+        return "not measured", f"the slice has {clouds:.0f} test clouds, {FEWEST_CLOUDS} are needed"
+    if bound.kind == "difference" and clouds < FEWEST_CLOUDS:
+        return "not measured", f"the interval needs {FEWEST_CLOUDS} test clouds"
+    _, _, part = bound.metric.partition("/")
     if metrics.get(f"part_points/{part}") == 0:
-        return "no cloud has it"
-    return ""
-
-
-def _sentence(
-    what: str, kind: Kind, needed: float, measured: float | None, missed_by: float | None
-) -> str:
-    missing = "" if missed_by is None else f" ({missed_by:.4f} missing)"
-    beyond = "" if missed_by is None else f" ({missed_by:.4f} too much)"
-    if measured is None:
-        wanted = {"minimum": "at least", "maximum": "at most"}.get(kind)
-        needs = f"; {wanted} {needed:.4f} is needed" if wanted else " on both models"
-        return f"{what} could not be measured{needs}"
-    if kind == "minimum":
-        return f"{what} is {measured:.4f}; at least {needed:.4f} is needed{missing}"
-    if kind == "maximum":
-        return f"{what} is {measured:.4f}; at most {needed:.4f} is allowed{beyond}"
-    if kind == "largest_drop":
-        moved = f"fell by {measured:.4f} below" if measured > 0 else f"is {-measured:.4f} above"
-        return f"{what} {moved} the baseline; at most {needed:.4f} may be lost{beyond}"
-    if kind == "largest_rise":
-        moved = f"rose by {measured:.4f} above" if measured > 0 else f"is {-measured:.4f} below"
-        return f"{what} {moved} the baseline's; at most {needed:.4f} may be added{beyond}"
-    return f"{what} is {measured:+.4f}; it must not be below 0"
-
-
-def metric_title(key: str) -> str:
-    """A metric's key as a person reads it: part_iou/wing is "part IoU of wing"."""
-    metric, _, part = key.partition("/")
-    if metric in (DIFFERENCE_LOW, DIFFERENCE_HIGH):
-        end = "lower" if metric == DIFFERENCE_LOW else "upper"
-        return f"the {end} end of the 95 % interval of {metric_title(part)} less the baseline's"
-    title = metric.replace("_", " ").replace("miou", "mIoU").replace("iou", "IoU")
-    return f"{title} of {part}" if part else title
+        return "not measured", "no test cloud has the part"
+    if bound.kind == "over_trivial" and metrics.get(f"trivial_accuracy/{part}") == 1:
+        return "not applicable", "it is the only part of its category in the test clouds"
+    return None, ""

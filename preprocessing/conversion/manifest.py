@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import compress
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import PlainSerializer, StrictInt, StringConstraints, TypeAdapter
 
-from schema.categories import Category, part_names
+from schema.categories import Category
 from schema.documents import parse_json, validate
 from schema.errors import Finding, UserError
 
@@ -71,12 +70,6 @@ class Manifest:
 
     def shapes(self, split: str) -> int:
         return sum(count.shapes for count in self.counts if count.split == split)
-
-    def parts_in(self, split: str) -> frozenset[str]:
-        """Names of the parts, as `part_names` gives them, that have a point in a split."""
-        counts = {count.category: count.parts for count in self.counts if count.split == split}
-        points = [counts.get(c.name, {}).get(part) for c in self.categories for part in c.parts]
-        return frozenset(compress(part_names(self.categories), points))
 
     def to_text(self) -> str:
         value = {"format": FORMAT, **TypeAdapter(Manifest).dump_python(self, mode="json")}

@@ -111,7 +111,7 @@ def test_a_changed_recipe_reruns_training_and_what_follows_it_and_nothing_else(h
     }
     assert cached == COMPONENTS - ran
     assert len(versions) == 2
-    assert "held against the blessed model before it" in screen
+    assert "compared with the blessed model before it" in screen
 
 
 def test_a_model_below_its_bounds_is_not_pushed_and_the_run_says_which_bound(history):

@@ -66,7 +66,7 @@ def test_a_new_span_trains_on_its_window_and_the_same_one_is_all_cache(tmp_path)
     third = runs.executions()
     for name in ("ImportExampleGen", "CloudValidator", "Transform", "Trainer", "Evaluator"):
         assert third[name, "COMPLETE"] == 2, name
-    assert "held against the blessed model before it" in screen
+    assert "compared with the blessed model before it" in screen
     assert len(runs.versions()) == 2
 
     # ML Metadata knows which span a model is from, and which model it was trained on from.

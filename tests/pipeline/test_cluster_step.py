@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import pkgutil
 import subprocess
 import sys
 
 import pytest
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2 as messages
-from tfx import types
 from tfx.orchestration.kubeflow.v2.container.kubeflow_v2_entrypoint_utils import (
     parse_raw_artifact_dict,
 )
 from tfx.types import standard_artifacts
 
-import components
-from components.data_report.component import DataReportPage
+from components import artifacts
+from components.artifacts import DataReportPage
 from pipeline import cluster_step
 from pipeline.cluster_step import COMMAND, TYPES, WITHOUT_MARKERS, completed
 from tests.google_storage import google_storage
@@ -68,15 +65,8 @@ def test_an_input_without_a_type_has_that_of_the_definition(missing, schema, exp
 
 
 def test_all_our_types_are_in_the_table():
-    for module in pkgutil.walk_packages(components.__path__, "components."):
-        if module.name.endswith(".component"):
-            importlib.import_module(module.name)
-    ours = {
-        found.TYPE_NAME: f"{found.__module__}.{found.__name__}".removeprefix("components.")
-        for found in types.Artifact.__subclasses__()
-        if found.__module__.startswith("components.")
-    }
-    assert ours == TYPES
+    ours = [kind for kind in vars(artifacts).values() if getattr(kind, "TYPE_NAME", None)]
+    assert {kind.TYPE_NAME: f"artifacts.{kind.__name__}" for kind in ours} == TYPES
 
 
 def test_other_arguments_stay_where_they_are(monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from components.endpoint_pusher.executor import ENCRYPTION_KEY
+from components.endpoint_pusher import ENCRYPTION_KEY
 from pipeline import kubeflow_checks, vertex_checks, vertex_runner
 from pipeline.cli import main
 from pipeline.compilation import IMAGE_FOLDER, cluster_places
@@ -64,23 +64,23 @@ def parameter(spec, step, name):
 def test_both_have_the_same_steps_but_for_what_kubeflow_does_not_run(vertex, kubeflow):
     on_vertex = set(vertex["pipelineSpec"]["root"]["dag"]["tasks"])
     on_kubeflow = set(kubeflow["root"]["dag"]["tasks"])
-    assert on_kubeflow - on_vertex == {"ProductionModel"}
-    assert on_vertex - on_kubeflow == {
-        "BaselineResolver-model-blessing-resolver",
-        "BaselineResolver-model-resolver",
-        "PreviousStatisticsResolver",
-        "DriftValidator",
-    }
+    assert not on_kubeflow - on_vertex
+    assert on_vertex - on_kubeflow == {"PreviousStatisticsResolver", "DriftValidator"}
     kinds = {kind for e in kubeflow["deploymentSpec"]["executors"].values() for kind in e}
     assert kinds == {"container"}
 
 
-def test_kubeflows_evaluator_is_given_the_model_in_production_never_cached(kubeflow):
-    tasks = kubeflow["root"]["dag"]["tasks"]
-    baseline = tasks["Evaluator"]["inputs"]["artifacts"]["baseline_model"]
-    assert baseline["taskOutputArtifact"]["producerTask"] == "ProductionModel"
-    assert tasks["ProductionModel"]["cachingOptions"] == {}
-    assert tasks["Transform"]["cachingOptions"] == {"enableCache": True}
+def test_the_evaluator_gets_another_model_than_the_candidate_never_cached(vertex, kubeflow):
+    for spec in (vertex["pipelineSpec"], kubeflow):
+        tasks = spec["root"]["dag"]["tasks"]
+        for step, name, producer in (
+            ("Evaluator", "baseline_model", "ProductionModel"),
+            ("ProductionModel", "candidate", "Trainer"),
+        ):
+            given = tasks[step]["inputs"]["artifacts"][name]
+            assert given["taskOutputArtifact"]["producerTask"] == producer
+        assert tasks["ProductionModel"]["cachingOptions"] == {}
+        assert tasks["Transform"]["cachingOptions"] == {"enableCache": True}
     assert kubeflow["schemaVersion"] == "2.1.0"
     assert (
         kubeflow["defaultPipelineRoot"] == "gs://example-bucket/pointnet-parts-kubeflow/artifacts"
@@ -95,13 +95,17 @@ def test_what_people_change_between_runs_are_parameters(vertex, kubeflow):
     assert ours["data_root"]["defaultValue"] == "gs://example-bucket/pointnet-parts-kubeflow/data"
     for text in (job["eval_config"]["stringValue"], ours["eval_config"]["defaultValue"]):
         (metrics,) = json.loads(text)["metrics_specs"]
-        (bound,) = metrics["per_slice_thresholds"]["instance_miou"]["thresholds"]
+        bound, _ = metrics["per_slice_thresholds"]["instance_miou"]["thresholds"]
         assert bound["threshold"]["value_threshold"]["lower_bound"] == 0.75
     for spec in (vertex["pipelineSpec"], kubeflow):
         tasks = spec["root"]["dag"]["tasks"]
         for step, name in (("ImportExampleGen", "input_base"), ("Trainer", "train_args")):
             given = tasks[step]["inputs"]["parameters"][name]
             assert given == {"componentInputParameter": name.replace("input_base", "data_root")}
+        # The pages name the data set that the run was given.
+        for step in ("DataReport", "SegmentationReport"):
+            given = tasks[step]["inputs"]["parameters"]["data"]
+            assert given == {"componentInputParameter": "data_root"}
 
 
 def test_every_step_runs_in_our_image_with_its_resources(vertex, kubeflow):
@@ -182,7 +186,7 @@ def test_a_blessed_model_may_go_to_an_endpoint_too(tmp_path):
     config = changed("vertex", endpoint=endpoint, encryption_key=key)
     spec = compiled(config, tmp_path, "vertex")["pipelineSpec"]
     path = container(spec, "EndpointPusher")["args"][1]
-    assert path == "components.endpoint_pusher.executor.Executor"
+    assert path == "components.endpoint_pusher.Executor"
     task = spec["root"]["dag"]["tasks"]["EndpointPusher"]
     assert {"model", "model_blessing", "infra_blessing"} == set(task["inputs"]["artifacts"])
     given = json.loads(parameter(spec, "EndpointPusher", "custom_config"))
@@ -339,6 +343,14 @@ def test_docker_is_refused_and_a_bucket_is_asked_for():
         kubeflow_checks.check(EXAMPLE.model_copy(update={"infra_validation": "docker"}))
     with pytest.raises(UserError, match=r"vertex.root: found '/data'"):
         changed("vertex", root="/data")
+
+
+@pytest.mark.parametrize("checks", [kubeflow_checks, vertex_checks])
+def test_no_cluster_stops_at_drift(checks):
+    checks.check(changed("validation", skew={"action": "stop"}))
+    with pytest.raises(UserError, match=r"validation\.drift\.action") as error:
+        checks.check(changed("validation", drift={"action": "stop"}))
+    assert error.value.code == "bad_config"
 
 
 def test_a_variable_of_this_machine_may_stand_beside_the_clusters_file():

@@ -103,10 +103,13 @@ BOUND = "{part_iou_of: {engine: {minimun: 0.5}}}"
             f"evaluation: {BOUND}",
             "unknown key evaluation.part_iou_of.engine.minimun; did you mean minimum?",
         ),
-        ("evaluation: {slices: {size: {}}}", "'size' is no slice; slices are category and cloud_"),
+        (
+            "evaluation: {slices: {size: {}}}",
+            "'size' is not a slice; slices are category and cloud_",
+        ),
         (
             "evaluation: {slices: {cloud_size=1-1000: {}}}",
-            "'1-1000' is no bucket of sizes; they are 1-511, 512-1023, 1024-2047",
+            "'1-1000' is not a size bucket; they are 1-511, 512-1023, 1024-2047",
         ),
         (
             "evaluation: {instance_miou: {difference: same}}",

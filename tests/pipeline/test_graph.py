@@ -7,15 +7,11 @@ import json
 import pytest
 from tfx import v1 as tfx
 from tfx.dsl.input_resolution.strategies.latest_artifact_strategy import LatestArtifactStrategy
-from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
-    LatestBlessedModelStrategy,
-)
 
 from pipeline.config import load_config
-from pipeline.graph import Places, create_pipeline, evaluation_config
+from pipeline.graph import Places, create_pipeline
 from pipeline.platforms import Platform
 from schema.categories import SHAPENET_CATEGORIES
-from schema.errors import UserError
 
 OPTIONAL = {"Tuner", "UnlabelledExampleGen", "BulkInferrer", "PredictedParts"}
 
@@ -56,13 +52,15 @@ def test_kubeflow_compiles_the_same_graph(tmp_path, statistics_strategy):
     pipeline = create_pipeline(
         load_config("airplane"),
         places("gs://bucket"),
-        Platform(LatestBlessedModelStrategy, statistics_strategy),
+        Platform(False, statistics_strategy),
     )
     tasks = compiled(tmp_path, pipeline)
     assert {"Trainer", "Evaluator", "Pusher", "CloudValidator", "SegmentationReport"} <= set(tasks)
     drift = {"PreviousStatisticsResolver", "DriftValidator"}
     assert set(tasks) & drift == (drift if statistics_strategy else set())
     assert producer(tasks["SkewValidator"], "baseline_statistics") == "StatisticsGen"
+    assert producer(tasks["Evaluator"], "baseline_model") == "ProductionModel"
+    assert producer(tasks["ProductionModel"], "candidate") == "Trainer"
     # The page is there before data can stop the run.
     assert "DataReport" in tasks["CloudValidator"]["dependentTasks"]
     if statistics_strategy:
@@ -81,7 +79,7 @@ def test_kubeflow_compiles_the_optional_nodes(tmp_path):
         create_pipeline(
             config.model_copy(update={"tuning": tuning, "notify": notify}),
             places("gs://bucket", unlabelled=2),
-            Platform(LatestBlessedModelStrategy, None),
+            Platform(False, None),
         ),
     )
     assert set(tasks) >= OPTIONAL
@@ -117,68 +115,6 @@ def test_shifts_reach_cloud_validator_only_where_they_may_stop_the_run(action):
     assert ({"drift", "skew"} <= set(validator.inputs)) == (action == "stop")
     # Another limit alone must not validate, and train, anew.
     assert "0.3" not in validator.exec_properties["settings"]
-
-
-def test_bounds_hold_for_the_parts_that_the_test_split_has():
-    config = load_config("airplane")
-    found = evaluation_config(config, places("x", test_parts=frozenset({"wing"})))
-    bounds = set(found.metrics_specs[0].per_slice_thresholds)
-    assert bounds == {"point_accuracy", "instance_miou", "part_accuracy/wing", "part_iou/wing"}
-
-
-def test_a_part_may_have_a_bound_of_its_own():
-    config = load_config("airplane")
-    evaluation = config.evaluation.model_validate({"part_iou_of": {"wing": {"minimum": 0.9}}})
-    config = config.model_copy(update={"evaluation": evaluation})
-    found = evaluation_config(config, places("x"))
-    bounds = found.metrics_specs[0].per_slice_thresholds
-
-    def floor(key: str) -> float:
-        return bounds[key].thresholds[0].threshold.value_threshold.lower_bound.value
-
-    assert floor("part_iou/wing") == 0.9
-    assert floor("part_iou/body") == evaluation.part_iou.minimum
-
-
-def with_bounds(**bounds):
-    config = load_config("airplane")
-    evaluation = config.evaluation.model_validate(bounds)
-    return config.model_copy(update={"evaluation": evaluation})
-
-
-def test_bounds_on_slices_errors_and_differences_in_tfmas_terms():
-    config = with_bounds(
-        instance_miou={"difference": "better"},
-        calibration_error={"maximum": 0.1, "largest_rise": 0.02},
-        slices={
-            "cloud_size": {"point_accuracy": {"minimum": 0.6}},
-            "category=Chair": {"instance_miou": {"minimum": 0.7}},
-        },
-    )
-    both = places("x", categories=SHAPENET_CATEGORIES)
-    bounds = evaluation_config(config, both).metrics_specs[0].per_slice_thresholds
-    difference = bounds["difference_low/instance_miou"].thresholds[0].threshold.change_threshold
-    assert difference.absolute.value == 0
-    error = bounds["calibration_error"].thresholds[0].threshold
-    assert error.value_threshold.upper_bound.value == 0.1
-    assert error.change_threshold.absolute.value == 0.02
-    overall, by_size = bounds["point_accuracy"].thresholds
-    assert not overall.slicing_specs[0].feature_keys
-    assert list(by_size.slicing_specs[0].feature_keys) == ["cloud_size"]
-    (chairs,) = bounds["instance_miou"].thresholds
-    assert dict(chairs.slicing_specs[0].feature_values) == {"category": "Chair"}
-
-
-@pytest.mark.parametrize(
-    ("bounds", "words"),
-    [
-        ({"part_iou_of": {"engin": {"minimum": 0.5}}}, "part_iou_of names 'engin', which"),
-        ({"slices": {"category=Boat": {}}}, "evaluation.slices names 'Boat', which the data does"),
-    ],
-)
-def test_a_bound_on_what_the_data_does_not_have_is_refused(bounds, words):
-    with pytest.raises(UserError, match=words):
-        evaluation_config(with_bounds(**bounds), places("x"))
 
 
 def test_what_training_asks_of_the_graph_is_there_only_then():

@@ -156,8 +156,8 @@ def test_inspect_shows_a_log_as_unlabelled_clouds(category, path, tmp_path):
     page = tmp_path / "asked.html"
     done = CliRunner().invoke(main, ["inspect", str(path), "--output", str(page)])
     assert done.exit_code == 0 and "LABEL_COUNT" not in done.output, done.output
-    assert "Nothing was found wrong." in done.output and "20 / 21 / 22" in done.output
-    assert "unlabelled" in done.output and "Parts of the labelled clouds" not in done.output
+    assert "refused:" not in done.output and "20 / 21 / 22" in done.output
+    assert "unlabelled" in done.output and "share" not in done.output
     assert page.read_text("utf-8").count("<figure>") == 3
 
 

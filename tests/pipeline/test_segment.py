@@ -20,7 +20,7 @@ from pipeline.segmented_folder import COLUMNS
 from preprocessing.clouds.files import read_cloud
 from serving import grpc_client, rest_client
 from serving.exported_model import ExportedModel
-from tests.components.headless_browser import Browser, needs_browser
+from tests.headless_browser import Browser, needs_browser
 from tests.model.export.made_network import MUG, ROCKET, cloud, make_network
 from tests.serving.loopback_server import LoopbackServer
 

@@ -5,10 +5,17 @@ from __future__ import annotations
 import io
 import json
 
+import pytest
 from rich.console import Console
+from tfx.types import standard_artifacts
 
-from components.data_report.executor import FINDINGS_FILE
-from pipeline.summary import data_report_of_last_run, print_data_findings, print_trials
+from components.data_report import FINDINGS_FILE
+from pipeline.summary import (
+    data_report_of_last_run,
+    print_data_findings,
+    print_trials,
+    pushed_version,
+)
 
 
 def printed(folder, **findings) -> str:
@@ -44,3 +51,30 @@ def test_the_best_trials_are_shown_and_where_all_of_them_are(tmp_path):
     assert scores.split("│")[2:-1] and [s.strip() for s in scores.split("│")[2:-1]] == [
         "0.9", "0.8", "0.7", "0.6", "0.5"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "served"),
+    [("kept", True), ("removed", True), ("withdrawn", False), ("both gone", False)],
+)
+def test_a_pushed_version_is_checked_and_put_back_unless_it_was_withdrawn(tmp_path, state, served):
+    artifact, version = tmp_path / "artifact", tmp_path / "serving" / "12"
+    for folder in (artifact, version):
+        folder.mkdir(parents=True)
+        (folder / "saved_model.pb").write_text("model")
+    if state == "withdrawn":
+        version.rename(version.with_name("withdrawn-12"))
+    elif state != "kept":
+        (version / "saved_model.pb").unlink()
+    if state == "both gone":
+        (artifact / "saved_model.pb").unlink()
+    pushed = standard_artifacts.PushedModel()
+    pushed.uri = str(artifact)
+    pushed.set_int_custom_property("pushed", 1)
+    pushed.set_string_custom_property("pushed_destination", str(version))
+    folder, reason = pushed_version(pushed.mlmd_artifact)
+    assert folder == (str(version) if served else None)
+    assert (version / "saved_model.pb").exists() == served
+    assert bool(reason) != served
+    if state == "withdrawn":
+        assert "withdrawn-12" in reason

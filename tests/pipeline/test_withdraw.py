@@ -113,7 +113,7 @@ def test_the_config_is_found_from_within_the_folder(base, monkeypatch):
 def test_withdraw_and_labels_say_alike_which_folder_they_want(tmp_path):
     said = {run(name, tmp_path / "nowhere") for name in ("withdraw", "labels")}
     ((status, sentence),) = said
-    assert status == 2 and "give the folder that holds them, OUT/serving_model/<name>" in sentence
+    assert status == 2 and "OUT/serving_model/<name>" in sentence
 
 
 def test_neither_tensorflow_nor_tfx_is_imported(base):

@@ -16,8 +16,8 @@ from tempfile import TemporaryFile
 import pytest
 import requests
 
-from components.model_server_probe.docker import docker_answers
 from deploy.flink.free_ports import free_ports
+from serving.docker import docker_answers
 
 PROGRAM = "tensorflow_model_server"
 IMAGE = os.environ.get("SERVING_IMAGE", "tensorflow/serving:2.21.0")

@@ -171,14 +171,12 @@ def test_a_job_may_set_only_the_pipelines_own_parameters(specs):
     ]
 
 
-def test_kubeflow_has_no_resolver_and_finds_the_model_in_the_serving_folder(specs):
+def test_the_baseline_is_in_the_serving_folder_and_kubeflow_has_no_resolver(specs):
     kinds = {e.WhichOneof("spec") for e in specs["kubeflow"].deployment.executors.values()}
     assert kinds == {"container"}
-    baseline = artifact(specs["kubeflow"], "Evaluator", "baseline_model")
-    assert baseline.producer_task == "ProductionModel"
-    # Vertex has one; its two parts find the blessing and then the model.
-    baseline = artifact(specs["vertex"], "Evaluator", "baseline_model")
-    assert specs["vertex"].executor(baseline.producer_task).WhichOneof("spec") == "resolver"
+    for spec in specs.values():
+        assert artifact(spec, "Evaluator", "baseline_model").producer_task == "ProductionModel"
+        assert artifact(spec, "ProductionModel", "candidate").producer_task == "Trainer"
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
@@ -204,8 +202,8 @@ def test_only_what_reads_a_folder_is_never_cached(specs):
 
     # Kubeflow's cache would not see that what is in the folders has changed.
     assert uncached("kubeflow") == {"ImportExampleGen", "ProductionModel"}
-    # Vertex's does, because TFX looks before.
-    assert uncached("vertex") == set()
+    # On Vertex, TFX looks into the data before.
+    assert uncached("vertex") == {"ProductionModel"}
     hook = specs["vertex"].container("ImportExampleGen").lifecycle.pre_cache_check
     assert "file_based_example_gen.driver" in " ".join(hook.command)
 

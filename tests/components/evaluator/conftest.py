@@ -1,4 +1,4 @@
-"""Evaluations by the real executor, of models that err as they are told."""
+"""Evaluations by the real executor, of models with chosen errors."""
 
 import json
 from collections import namedtuple
@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.evaluator.bounds import evaluation_config
 from components.evaluator.metrics import CANDIDATE, metrics_by_slice
+from components.evaluator.settings import EvaluationSettings
 from components.evaluator.standalone import evaluate, stage_clouds, stage_model
 from model.export.counts import calibration_counts, confusion_counts
 from model.export.signatures import CALIBRATION, CONFUSION, EVALUATION_VERSION, PARTS_ASSET
-from pipeline.beam_settings import beam_args
-from pipeline.config import load_config
-from pipeline.graph import Places, evaluation_config
 from schema.categories import Category
 from schema.record import CATEGORY, LABELS, Cloud
 
@@ -23,18 +22,14 @@ Evaluation = namedtuple("Evaluation", "verdict, metrics, folder")
 
 
 def cloud(number, size=60, labels=(0, 1, 2), category="Plane"):
-    """A cloud whose points are of the labels by turns."""
+    """A cloud whose points have the labels in turn."""
     points = np.random.default_rng(number).normal(size=(size, 3)).astype(np.float32)
     return Cloud(f"{category} {number}", category, points, np.resize(labels, size))
 
 
 class Erring(tf.Module):
-    """Stands in for a network: knows the truth, and errs at a share of each part's points.
-
-    Args:
-      errors: of each part, such a share of its points, the first ones, is called the next part.
-      nan: answer nothing at all, as a network of NaN does.
-    """
+    """A network that knows the truth; of each part the first points, a share `errors`, are called
+    the next part. `nan`: it answers nothing, as a network of NaN does."""
 
     def __init__(self, errors, nan=False):
         super().__init__()
@@ -75,28 +70,22 @@ def save(folder, errors=(0, 0, 0), nan=False, categories=(PLANE,), version=EVALU
 
 @pytest.fixture
 def run(tmp_path):
-    """Evaluates one model against another one and bounds."""
+    """Evaluates one model with bounds, perhaps beside another one; other bounds are null."""
     runs = iter(range(100))
 
     def evaluated(candidate, baseline=None, clouds=None, **bounds):
         folder = tmp_path / str(next(runs))
-        config = load_config("airplane")
-        quiet = {"point_accuracy": {}, "instance_miou": {}, "part_accuracy": {}, "part_iou": {}}
-        settings = config.evaluation.model_validate({**quiet, **bounds})
-        config = config.model_copy(update={"evaluation": settings})
-        examples, _ = stage_clouds(
-            clouds or [cloud(number) for number in range(8)], folder / "examples"
-        )
+        none = EvaluationSettings.without_bounds().model_dump()
+        settings = EvaluationSettings.model_validate({**none, **bounds})
+        clouds = clouds or [cloud(number) for number in range(8)]
+        examples, _ = stage_clouds(clouds, folder / "examples")
         candidate = stage_model(save(folder / "new" / "model", **candidate), folder / "candidate")
         before = None
         if baseline is not None:
             model = stage_model(save(folder / "old" / "model", **baseline), folder / "baseline")
             before = (model, "the blessed model")
-        places = Places("", "", "", None, (PLANE,))
-        eval_config = evaluation_config(config, places)
-        verdict = evaluate(
-            candidate, examples, eval_config, folder / "out", before, beam_args(config.beam)
-        )
+        config = evaluation_config(settings, (PLANE,))
+        verdict = evaluate(candidate, examples, config, folder / "out", before)
         evaluation = str(folder / "out" / "evaluation")
         return Evaluation(verdict, metrics_by_slice(evaluation, CANDIDATE), folder / "out")
 

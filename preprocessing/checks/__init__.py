@@ -1,0 +1,1 @@
+"""Checks of clouds before anything is trained on them, on NumPy arrays."""

@@ -1,0 +1,1 @@
+"""`pointnet-parts inspect`: what a source of clouds has, as terminal tables and an HTML page."""

@@ -48,7 +48,7 @@ def replicate_tally(shape_id: str, tally: CategoryTally) -> np.ndarray:
 
 
 def replicate_scores(tallies: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Each headline of model/metric_table.py in each resampled set, float64 [REPLICATES]; NaN in an empty set.
+    """Each headline metric in each resampled set, float64 [REPLICATES]; NaN in an empty set.
 
     Takes, by category name, the sum of `replicate_tally` over the category's clouds.
     """

@@ -16,11 +16,8 @@ def pushed_versions(base: str) -> list[int]:
     """As `versions`; UserError `no_version` if there is none."""
     numbers = versions(base)
     if not numbers:
-        raise UserError(
-            "no_version",
-            f"{base}: there is no numbered version of a model in it; give the folder that has "
-            "them, OUT/serving_model/<name>.",
-        )
+        advice = "give the folder that has them, OUT/serving_model/<name>"
+        raise UserError("no_version", f"{base}: no numbered version of a model; {advice}.")
     return numbers
 
 
@@ -57,21 +54,16 @@ def version_to_withdraw(base: str, version: int | None = None) -> tuple[int, lis
     Raises UserError `no_version` if it does not exist or no other is left to serve.
     """
     if "://" in base:
-        raise UserError(
-            "no_version",
-            f"{base}: folders in a bucket cannot be renamed; move the version's folder out of it "
-            "with the bucket's own tools, and servers use the largest that is left.",
-        )
+        advice = "move the version's folder out of it with the bucket's own tools"
+        raise UserError("no_version", f"{base}: a bucket has no folders to rename; {advice}.")
     numbers = pushed_versions(base)
     chosen = numbers[-1] if version is None else version
     left = [number for number in numbers if number != chosen]
+    known = ", ".join(map(str, numbers))
     if chosen not in numbers:
-        known = ", ".join(map(str, numbers))
-        message = f"{base}: there is no version {chosen}; choose one of {known}."
-        raise UserError("no_version", message)
+        raise UserError("no_version", f"{base}: no version {chosen}; choose one of {known}.")
     if not left:
-        message = f"{base}: {chosen} is the only version; push another one before."
-        raise UserError("no_version", message)
+        raise UserError("no_version", f"{base}: {known} is the only version; push another one.")
     return chosen, left
 
 
@@ -86,11 +78,11 @@ def withdraw(base: str, version: int | None = None) -> tuple[int, int]:
     try:
         os.rename(source, os.path.join(base, f"{WITHDRAWN}{chosen}"))
     except OSError as error:
-        raise UserError(
-            "no_version",
-            f"{source}: cannot be renamed to {WITHDRAWN}{chosen} ({error.strerror}); make the "
-            "folder writable, or move what has that name.",
-        ) from None
+        advice = "make the folder writable, or move what has that name"
+        message = (
+            f"{source}: cannot be renamed to {WITHDRAWN}{chosen} ({error.strerror}); {advice}."
+        )
+        raise UserError("no_version", message) from None
     return chosen, left[-1]
 
 

@@ -200,7 +200,9 @@ def test_warm_start_on_kubeflow_begins_with_the_model_in_production(tmp_path):
     config = changed("training", warm_start="last_blessed")
     tasks = compiled(config, tmp_path, "kubeflow")["root"]["dag"]["tasks"]
     given = tasks["Trainer"]["inputs"]["artifacts"]["base_model"]
-    assert given["taskOutputArtifact"]["producerTask"] == "ProductionModel"
+    assert given["taskOutputArtifact"]["producerTask"] == "WarmStartModel"
+    assert tasks["WarmStartModel"]["cachingOptions"] == {}
+    assert not tasks["WarmStartModel"]["inputs"].get("artifacts")
 
 
 def test_the_manifest_says_which_parts_and_which_of_them_are_tested(tmp_path):

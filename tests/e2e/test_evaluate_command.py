@@ -80,7 +80,7 @@ def test_compare_and_bounds(first_run, model, tmp_path):
     # The pushed model is the trained one: no difference, in any resampled set.
     assert "+0.0000 to +0.0000" in said
     page = (output / "report.html").read_text()
-    assert "Not blessed" in page and "Format-Serving, the baseline" in page
+    assert "Not blessed" in page and f"compared with {trained}" in page
     assert json.loads((output / "metrics.json").read_text())["all clouds"]["clouds"] == 24
 
 

@@ -26,12 +26,10 @@ from schema.errors import UserError
 CURRENT, PREVIOUS = "state.npz", "previous.npz"
 _ABOUT = "about"
 _STORAGE_ERRORS = (OSError, tf.errors.OpError)
-_NOT_FOUND = (FileNotFoundError, tf.errors.NotFoundError)
 
 # A storage service answers 503 now and then; a local disk's errors cost a few seconds.
 retried = tenacity.Retrying(
-    retry=tenacity.retry_if_exception_type(_STORAGE_ERRORS)
-    & tenacity.retry_if_not_exception_type(_NOT_FOUND),
+    retry=tenacity.retry_if_exception_type(_STORAGE_ERRORS),
     stop=tenacity.stop_after_attempt(4),
     wait=tenacity.wait_exponential(multiplier=0.5),
     reraise=True,
@@ -64,7 +62,7 @@ class Checkpoints:
 
         def write() -> None:
             tf.io.gfile.makedirs(self.folder)
-            _write(unfinished, content.getbuffer())
+            _write(unfinished, content.getvalue())
             if tf.io.gfile.exists(current):
                 tf.io.gfile.rename(current, self._path(PREVIOUS), overwrite=True)
             tf.io.gfile.rename(unfinished, current, overwrite=True)
@@ -83,9 +81,8 @@ class Checkpoints:
         """
         for name in (CURRENT, PREVIOUS):
             path = self._path(name)
-            try:
-                content = self._with_storage("read", partial(_read, path))
-            except _NOT_FOUND:
+            content = self._with_storage("read", partial(_read, path))
+            if content is None:
                 continue
             try:
                 return _parse(content)
@@ -105,8 +102,6 @@ class Checkpoints:
     def _with_storage(self, verb: str, action: Callable[[], Any]) -> Any:
         try:
             return retried(action)
-        except _NOT_FOUND:
-            raise
         except _STORAGE_ERRORS as error:
             raise UserError(
                 "cannot_train",
@@ -119,10 +114,10 @@ class Checkpoints:
         return os.path.join(self.folder, name)
 
 
-def _write(path: str, content: memoryview) -> None:
+def _write(path: str, content: bytes) -> None:
     if "://" in path:
         with tf.io.gfile.GFile(path, "wb") as file:
-            file.write(bytes(content))
+            file.write(content)
         return
     with open(path, "wb") as file:
         file.write(content)
@@ -131,7 +126,10 @@ def _write(path: str, content: memoryview) -> None:
         os.fsync(file.fileno())
 
 
-def _read(path: str) -> bytes:
+def _read(path: str) -> bytes | None:
+    """The content of a file, None if there is none."""
+    if not tf.io.gfile.exists(path):
+        return None
     with tf.io.gfile.GFile(path, "rb") as file:
         content: bytes = file.read()
         return content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -238,7 +239,7 @@ class TestVertex:
         (log,) = vertex.backend.logs.glob("tiny/3/Trainer/executor.log")
         said = log.read_text()
         assert said.count("the worker was lost") == 1
-        assert "Training goes on behind step 0 of epoch 2." in said
+        assert re.search(r"Training is resumed after step \d+\.", said)
         # What is finished needs no checkpoint; what stands for the folder of all trainings stays.
         storage = vertex.backend.storage
         assert storage.names("executed", "vertex/training_state/") == ["vertex/training_state/"]

@@ -71,7 +71,7 @@ def undeploy_idle(name: str, project: str, region: str, model: str) -> None:
 def _undeploy_if_idle(endpoint: aiplatform.Endpoint, deployed_id: str, region: str) -> None:
     what = f"the deployed model {deployed_id} of endpoint {endpoint.resource_name}"
     try:
-        # Read again for each: undeploying takes minutes, in which somebody may move traffic.
+        # Read again for each: undeploying takes minutes, in which traffic may be moved.
         traffic = {key: percent for key, percent in endpoint.traffic_split.items() if percent}
         if deployed_id in traffic:
             return

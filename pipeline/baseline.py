@@ -64,7 +64,7 @@ class LatestBlessedStrategy(resolver.ResolverStrategy):
         """A pushed version as an artifact, the same one for the same version."""
         model = standard_artifacts.Model()
         model.uri = os.path.join(self.artifacts, "PushedModel", os.path.basename(pushed))
-        logging.warning("The model %s stands in for the blessed model on record.", pushed)
+        logging.warning("The model %s replaces the blessed model on record.", pushed)
         partial = f"{model.uri}.partial"
         try:
             if not is_saved_model(_folder(model)):

@@ -34,6 +34,7 @@ from serving.model_config import (
     write_config,
 )
 from serving.parts_table import PARTS_FILE, read_parts
+from serving.versions import GRAPH_FILE
 
 BINARY = "tensorflow_model_server"
 COMPOSE_FILE, GPU_FILE = "compose.yaml", "compose.gpu.yaml"
@@ -296,7 +297,7 @@ def _check_ports(start: Start) -> None:
 def _check_readable(start: Start) -> None:
     """Raises a UserError where the container's ordinary user cannot read what root wrote."""
     for version in start.models.values():
-        file = version / "saved_model.pb"
+        file = version / GRAPH_FILE
         if os.getuid() == 0 and not file.stat().st_mode & 0o004:
             raise UserError(
                 "unavailable",

@@ -21,7 +21,7 @@ from components.evaluator.metrics import ALL_CLOUDS, BASELINE, CANDIDATE, metric
 from components.evaluator.verdict import read_verdict
 from components.model_server_probe import read_reasons
 from schema.categories import Category, part_names
-from serving.versions import WITHDRAWN
+from serving.versions import GRAPH_FILE, WITHDRAWN
 
 _MOST_TRIALS = 5
 
@@ -117,12 +117,12 @@ def pushed_version(pushed: Any) -> tuple[str | None, str]:
     if pushed.custom_properties["pushed"].int_value != 1:
         return None, ""
     version = Path(pushed.custom_properties["pushed_destination"].string_value)
-    if (version / "saved_model.pb").is_file():
+    if (version / GRAPH_FILE).is_file():
         return str(version), ""
     withdrawn = version.with_name(f"{WITHDRAWN}{version.name}")
     if withdrawn.exists():
         return None, f"the pushed version was withdrawn; rename {withdrawn} back to serve it"
-    if not Path(pushed.uri, "saved_model.pb").is_file():
+    if not Path(pushed.uri, GRAPH_FILE).is_file():
         return None, f"the pushed version {version} is missing, and so is its copy {pushed.uri}"
     partial = version.with_name(f".partial-{version.name}")
     for folder in (partial, version):

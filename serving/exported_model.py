@@ -14,8 +14,7 @@ from serving.padded_request import NUM_POINTS, SIGNATURE, answers_of, padded_inp
 from serving.parts_table import PARTS_FILE, read_parts
 from serving.segmenter import Answer
 from serving.serving_error import reason_in
-
-_GRAPH_FILE = "saved_model.pb"
+from serving.versions import GRAPH_FILE
 
 
 def exported_folder(path: Path, version: int | None = None) -> Path:
@@ -30,7 +29,7 @@ def exported_folder(path: Path, version: int | None = None) -> Path:
     """
     inner = [found for found in path.iterdir() if found.name.isdecimal()] if path.is_dir() else []
     if version is not None:
-        there = {int(f.name): f for f in inner if (f / _GRAPH_FILE).is_file()}
+        there = {int(f.name): f for f in inner if (f / GRAPH_FILE).is_file()}
         if version not in there:
             found = ", ".join(map(str, sorted(there))) or "none"
             raise UserError(
@@ -41,11 +40,11 @@ def exported_folder(path: Path, version: int | None = None) -> Path:
         return there[version]
     newest = max(inner, key=lambda found: int(found.name), default=path)
     for folder in (path, newest, path / "Format-Serving"):
-        if (folder / _GRAPH_FILE).is_file():
+        if (folder / GRAPH_FILE).is_file():
             return folder
     raise UserError(
         "unavailable",
-        f"{path}: no SavedModel ({_GRAPH_FILE}) in it, and none in a numbered version below it; "
+        f"{path}: no SavedModel ({GRAPH_FILE}) in it, and none in a numbered version below it; "
         "give the folder of a pushed or trained model.",
     )
 

@@ -127,7 +127,7 @@ def judge(
 
 
 def _slices(where: str, categories: Sequence[Category]) -> list[Slice]:
-    """The slices that the config's name for them stands for."""
+    """The slices that a name in the config means."""
     feature, _, value = where.partition("=")
     if not feature:
         return [ALL_CLOUDS]
